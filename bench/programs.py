@@ -1,0 +1,116 @@
+"""The programs that are measured: ours, the real ones, and the stand-in, each started on the servers' core.
+
+All take their Kea-style configuration from the same place and log errors only, the real agent and ours alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.support.kea import JSON, ControlAgent, Dhcp4, agent_settings, answers, listens
+from tests.support.programs import ROOT, Program, StartError, free_port
+
+OURS = "Bridle"
+REAL = "Kea"
+
+THERMOSTAT = "examples.thermostat:Thermostat"
+
+PORT_ATTEMPTS = 3
+"""How many ports are tried: another process can take a free one between the look and the start."""
+
+NOBODY = {"dhcp4": Path("/nonexistent/dhcp4.sock")}
+"""The services of an agent that is only asked itself: Kea's grammar wants one at least."""
+
+BRIDLE_COMMAND = [sys.executable, "-m", "bridle"]
+
+
+def python_path() -> dict[str, str]:
+    """The environment in which programs find ``bench``, ``examples`` and whatever this process finds."""
+    known = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([str(ROOT), *([known] if known else [])])}
+
+
+def errors_only(program: str, directory: Path) -> dict[str, JSON]:
+    """The ``loggers`` setting that writes errors to a file and nothing for each command."""
+    output: JSON = [{"output": str(directory / f"{program}.log")}]
+    return {"loggers": [{"name": program, "severity": "ERROR", "output_options": output}]}
+
+
+class RealDhcp4(Dhcp4):
+    """``kea-dhcp4``, logging errors only."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, errors_only(self.program, directory))
+
+
+class RealAgent(ControlAgent):
+    """``kea-ctrl-agent``, logging errors only."""
+
+    def __init__(self, directory: Path, services: Mapping[str, Path]) -> None:
+        super().__init__(directory, services, errors_only(self.program, directory))
+
+
+class OurDaemon(Program):
+    """The thermostat of the examples: a daemon that embeds Bridle, on a unix socket."""
+
+    def __init__(self, directory: Path) -> None:
+        self.socket = directory / "thermostat.sock"
+        argv = [*BRIDLE_COMMAND, "run", THERMOSTAT, f"unix:{self.socket}"]
+        super().__init__(argv, directory, name="thermostat", environment=python_path())
+
+    def ready(self) -> bool:
+        return self.socket.exists() and answers(self.socket)
+
+
+class OurAgent(Program):
+    """Bridle's agent, with the configuration file that the real one gets."""
+
+    def __init__(self, directory: Path, services: Mapping[str, Path]) -> None:
+        self.services = dict(services)
+        self.configuration = directory / "bridle-agent.conf"
+        self.port = 0
+        argv = [*BRIDLE_COMMAND, "agent", "-c", str(self.configuration)]
+        super().__init__(argv, directory, name="bridle-agent", environment=python_path())
+
+    def ready(self) -> bool:
+        return listens(self.port)
+
+    def start(self) -> None:
+        """Start on a free port, on another one where it was taken meanwhile."""
+        for attempt in range(1, PORT_ATTEMPTS + 1):
+            self.port = free_port()
+            settings = agent_settings(self.port, self.services)
+            settings |= errors_only("kea-ctrl-agent", self.directory)
+            self.configuration.write_text(json.dumps({"Control-agent": settings}))
+            try:
+                super().start()
+                return
+            except StartError as failure:
+                if attempt == PORT_ATTEMPTS or "in use" not in str(failure):
+                    raise
+
+
+class StandIn(Program):
+    """The stand-in of :mod:`bench.standin`: for each service, what it answers and after how many seconds."""
+
+    def __init__(self, directory: Path, services: Mapping[str, tuple[float, bytes]]) -> None:
+        self.services = {name: directory / f"{name}.standin" for name in services}
+        words: Sequence[str] = [
+            f"{self.services[name]},{delay},{self._kept(directory, name, data)}"
+            for name, (delay, data) in services.items()
+        ]
+        argv = [sys.executable, "-m", "bench.standin", *words]
+        super().__init__(argv, directory, name="standin", environment=python_path())
+
+    def ready(self) -> bool:
+        return all(path.exists() for path in self.services.values())
+
+    @staticmethod
+    def _kept(directory: Path, name: str, data: bytes) -> Path:
+        path = directory / f"{name}.answer"
+        path.write_bytes(data)
+        return path

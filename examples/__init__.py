@@ -1,0 +1,1 @@
+"""Example daemons: small programs with a control channel."""

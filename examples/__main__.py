@@ -1,0 +1,150 @@
+"""A small site to try things on: the agent in front of two daemons, each a process of its own.
+
+python -m examples [--port PORT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+HOST = "127.0.0.1"
+DAEMONS = {"thermostat": "examples.thermostat:Thermostat", "queue": "examples.job_queue:JobQueue"}
+# Seconds for all of them to listen; a cold start takes about one.
+START_TIMEOUT = 20.0
+STOP_TIMEOUT = 10.0
+
+
+def check_port(port: int) -> None:
+    """Say plainly that a port is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            sys.exit(
+                f"Port {port} of {HOST} cannot be used: {error.strerror}.\n"
+                f"Choose another one:  make run PORT={port + 1 if port < 65535 else 8001}"
+            )
+
+
+def configuration(folder: Path, port: int) -> dict[str, object]:
+    """The agent's configuration, in the form of Kea's kea-ctrl-agent.conf."""
+    sockets = {name: {"socket-type": "unix", "socket-name": str(folder / f"{name}.sock")} for name in DAEMONS}
+    return {"Control-agent": {"http-host": HOST, "http-port": port, "control-sockets": sockets}}
+
+
+async def start(*words: str) -> asyncio.subprocess.Process:
+    """Start a ``bridle`` command."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bridle", *words, stderr=asyncio.subprocess.PIPE, start_new_session=True
+    )
+
+
+async def wait_until_listening(process: asyncio.subprocess.Process) -> None:
+    """Wait for the line that says so; if the process ends before, say what it said."""
+    assert process.stderr is not None
+    said = b""
+    while b"listening on" not in said:
+        line = await process.stderr.readline()
+        if not line:
+            raise RuntimeError(said.decode(errors="replace").strip())
+        said += line
+
+
+async def drain(process: asyncio.subprocess.Process) -> None:
+    """Pass on what a process still has to say."""
+    assert process.stderr is not None
+    async for line in process.stderr:
+        sys.stderr.write(line.decode(errors="replace"))
+
+
+def tell(folder: Path, port: int) -> None:
+    """Print what to try."""
+    url = f"http://{HOST}:{port}"
+    bridle = Path(sys.executable).with_name("bridle")
+    shown = os.path.relpath(bridle) if bridle.exists() else f"{sys.executable} -m bridle"
+    print(
+        f"""
+The agent listens on {url}, in front of two daemons: {", ".join(DAEMONS)}.
+Try, in another terminal:
+
+  curl -s {url} -H 'Content-Type: application/json' \\
+       -d '{{ "command": "status-get", "service": [ "thermostat", "queue" ] }}'
+
+  {shown} call {url} --service thermostat set-target celsius=23.5
+
+  {shown} shell unix:{folder}/queue.sock
+
+Ctrl-C stops everything.
+""",
+        flush=True,
+    )
+
+
+async def site(port: int, folder: Path) -> int:
+    """Run the site until it is interrupted, or one of its processes ends."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    file = folder / "agent.conf"
+    file.write_text(json.dumps(configuration(folder, port), indent=2))
+    processes = [await start("run", cls, f"unix:{folder / name}.sock") for name, cls in DAEMONS.items()]
+    processes.append(await start("agent", "-c", str(file)))
+    talking: list[asyncio.Task[None]] = []
+    try:
+        async with asyncio.timeout(START_TIMEOUT):
+            for process in processes:
+                await wait_until_listening(process)
+        talking = [asyncio.create_task(drain(process)) for process in processes]
+        tell(folder, port)
+        ended = [asyncio.create_task(process.wait()) for process in processes]
+        interrupted = asyncio.create_task(stopped.wait())
+        await asyncio.wait([*ended, interrupted], return_when=asyncio.FIRST_COMPLETED)
+        failed = not stopped.is_set()
+        interrupted.cancel()
+    except (RuntimeError, TimeoutError) as error:
+        print(error or "the site did not start in time", file=sys.stderr)
+        failed = True
+    await stop(processes)
+    await asyncio.gather(*talking)
+    return 1 if failed else 0
+
+
+async def stop(processes: list[asyncio.subprocess.Process]) -> None:
+    """End the processes in order: the agent first."""
+    for process in reversed(processes):
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+    for process in processes:
+        try:
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def main() -> int:
+    """Read the command line and run the site."""
+    parser = argparse.ArgumentParser(prog="python -m examples", description=__doc__)
+    parser.add_argument("--port", type=int, default=8000, help="the agent's port (default: 8000)")
+    port = parser.parse_args().port
+    check_port(port)
+    folder = Path(tempfile.mkdtemp(prefix="bridle-"))
+    try:
+        return asyncio.run(site(port, folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

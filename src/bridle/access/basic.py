@@ -1,0 +1,127 @@
+"""Basic HTTP authentication as Kea configures it (``facts/kea.md`` §2.3).
+
+``authentication`` is a map: ``type`` ("basic"), ``realm``, ``directory``, and ``clients``, each with ``user``
+or ``user-file`` and ``password`` or ``password-file``. No clients, no authentication.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable, Mapping
+from pathlib import Path as FilePath
+
+from bridle.core.errors import ConfigurationError
+from bridle.core.messages import JSON, Path
+
+__all__ = ["BasicAuthentication", "read_authentication"]
+
+_SCHEME = "basic"
+
+
+class BasicAuthentication:
+    """Knows the credentials of a listener."""
+
+    def __init__(self, realm: str, credentials: Mapping[str, str]) -> None:
+        self._passwords = {user.encode(): password.encode() for user, password in credentials.items()}
+        quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
+        self.challenge = f'Basic realm="{quoted}"'
+
+    @property
+    def required(self) -> bool:
+        """False when there are no clients: everybody is let in, as Kea does."""
+        return bool(self._passwords)
+
+    def user(self, authorization: str | None) -> str | None:
+        """The user whom an ``Authorization`` header vouches for; None when it vouches for nobody."""
+        scheme, _, encoded = (authorization or "").partition(" ")
+        if scheme.lower() != _SCHEME:
+            return None
+        try:
+            name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        except (binascii.Error, ValueError):
+            return None
+        # Compared even where the user is unknown, so that time does not tell who exists.
+        expected = self._passwords.get(name)
+        matches = hmac.compare_digest(password, expected if expected is not None else password + b".")
+        return name.decode("utf-8", "replace") if colon and matches and expected is not None else None
+
+
+Locate = Callable[[Path], str]
+
+
+class _Reader:
+    """Reads one ``authentication`` map; ``locate`` says where its values stand."""
+
+    def __init__(self, value: Mapping[str, JSON], path: Path, locate: Locate) -> None:
+        self._value = value
+        self._path = path
+        self._locate = locate
+        self._directory = str(value.get("directory", ""))
+
+    def read(self, default_realm: str) -> BasicAuthentication:
+        kind = self._value.get("type", _SCHEME)
+        if kind != _SCHEME:
+            raise ConfigurationError(
+                f"only basic HTTP authentication is supported: type is '{kind}' not '{_SCHEME}'",
+                path=[*self._path, "type"],
+            )
+        clients = self._value.get("clients", [])
+        credentials = [
+            self._client(client, [*self._path, "clients", index])
+            for index, client in enumerate(clients if isinstance(clients, list) else [])
+            if isinstance(client, dict)
+        ]
+        return BasicAuthentication(str(self._value.get("realm", default_realm)), dict(credentials))
+
+    def _client(self, client: Mapping[str, JSON], path: list[str | int]) -> tuple[str, str]:
+        user, password = self._part(client, "user", path), self._part(client, "password", path)
+        if user is None and password is not None and "password-file" in client:
+            user, colon, password = password.partition(":")
+            if not colon:
+                name = client["password-file"]
+                raise ConfigurationError(
+                    f"can't find the user id part in password-file '{name}'", path=[*path, "password-file"]
+                )
+        if user is None:
+            raise ConfigurationError("user is required in clients items", path=path)
+        where: list[str | int] = [*path, "user" if "user" in client else "user-file"]
+        if not user:
+            raise ConfigurationError("user must not be empty", path=where)
+        if ":" in user:
+            raise ConfigurationError(f"user must not contain a ':': '{user}'", path=where)
+        return user, password or ""
+
+    def _part(self, client: Mapping[str, JSON], name: str, path: list[str | int]) -> str | None:
+        inline, file = client.get(name), client.get(f"{name}-file")
+        if inline is not None and file is not None:
+            here, there = self._locate([*path, name]), self._locate([*path, f"{name}-file"])
+            raise ConfigurationError(
+                f"{name} ({here}) and {name}-file ({there}) are mutually exclusive", position=""
+            )
+        if file is not None:
+            return self._first_line(str(file))
+        return None if inline is None else str(inline)
+
+    def _first_line(self, name: str) -> str:
+        full = FilePath(f"{self._directory}/{name}")
+        try:
+            content = full.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise ConfigurationError(f"can't open file '{full}': {reason}") from error
+        return content.partition("\n")[0].rstrip("\r")
+
+
+def read_authentication(
+    value: Mapping[str, JSON], path: Path, locate: Locate, *, realm: str
+) -> BasicAuthentication:
+    """Read an ``authentication`` map that stands at ``path`` of a configuration.
+
+    ``realm`` is the default. Files hold one line (Kea 3.x; 2.2 took the whole file, newline included).
+
+    Raises:
+        ConfigurationError: with Kea's texts (``facts/kea.md`` §2.3).
+    """
+    return _Reader(value, path, locate).read(realm)

@@ -1,0 +1,144 @@
+"""The agent: a daemon whose commands are mostly those of other daemons.
+
+A command without ``service`` is its own; one with services is passed on to each of them at the same time, and
+answered in the order asked. It does what Kea's Control Agent did (``facts/kea.md`` §2), from the same file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import ClassVar
+
+import msgspec
+
+from bridle.access.tls import client_context
+from bridle.agent.configuration import AgentSettings, agent_channels, describe, read_settings
+from bridle.agent.forwarding import KeaService, Service, ServiceSettings, not_configured
+from bridle.core.messages import JSON, Command, Response
+from bridle.core.version import VERSION
+from bridle.daemon.channels import ChannelSettings
+from bridle.daemon.daemon import Daemon, Phrases
+from bridle.daemon.document import Document
+from bridle.daemon.plugins import Plugins
+from bridle.server import Answer
+from bridle.wire.http import HttpResponse
+from bridle.wire.kea import EnvelopeError, addressed_services, decode_answer, encode_answer
+from bridle.wire.kea_http import error, wrap, wrap_raw
+
+__all__ = ["Agent"]
+
+_UNSUPPORTED = (
+    "'{name}' command not supported. You did not include \"service\" parameter in the command, which indicates "
+    "that Kea Control Agent should process this command rather than forward it to one or more Kea servers. If "
+    'you aimed to send this command to one of the Kea servers you should include the "service" parameter in '
+    'your request, e.g. "service": [ "dhcp4" ] to forward the command to the DHCPv4 server, or "service": '
+    '[ "dhcp4", "dhcp6", "d2" ] to forward it to DHCPv4, DHCPv6 and D2 servers etc.'
+)
+
+
+class Agent(Daemon):
+    """One HTTP endpoint in front of the daemons of a site.
+
+    ``listen`` is an address to use in place of the configuration's.
+    """
+
+    root: ClassVar[str] = "Control-agent"
+    version: ClassVar[str] = VERSION
+    phrases: ClassVar[Phrases] = Phrases(
+        applied="Configuration applied successfully.",
+        checked="Configuration check successful",
+        reload_failed="Configuration parsing failed: {error}",
+        unsupported_root="'arguments' parameter contains unsupported {names} parameter{more}",
+        shutting_down="Control Agent is shutting down",
+        unsupported=_UNSUPPORTED,
+        hash_in_set=False,
+    )
+
+    def __init__(self, *, listen: tuple[str, int] | None = None) -> None:
+        self._listen = listen
+        self._services: dict[str, Service] = {}
+        self._plugins = Plugins(self.manager)
+
+    @property
+    def banner(self) -> str:
+        """What a browser reads that looks at the agent."""
+        services = ", ".join(self._services) or "none yet"
+        return (
+            f"Bridle agent {self.version}. Services: {services}.\n"
+            "Commands are POSTed here as application/json, for example:\n"
+            '  { "command": "status-get", "service": [ "dhcp4" ] }\n'
+        )
+
+    @property
+    def http_answer(self) -> Answer:
+        """Commands over HTTP may be for services."""
+        return self.answer
+
+    def check_configuration(self, document: Document) -> AgentSettings:
+        """Read the ``Control-agent`` map."""
+        return read_settings(document)
+
+    def describe_configuration(self, settings: object, document: Document) -> dict[str, JSON]:
+        """The configuration with its defaults."""
+        return describe(document)
+
+    def control_channels(self, document: Document) -> Sequence[ChannelSettings]:
+        """The one HTTP listener."""
+        return agent_channels(document, self._listen)
+
+    async def configure(self, configuration: object) -> None:
+        """Use these services and plugins from the next command on. Commands on their way still come back."""
+        assert isinstance(configuration, AgentSettings)
+        services = {one.name: self._service(one) for one in configuration.services}
+        self._plugins.replace(configuration.plugins)
+        before, self._services = self._services, services
+        for name, service in before.items():
+            if services.get(name) is not service:
+                service.close()
+
+    def _service(self, settings: ServiceSettings) -> Service:
+        known = self._services.get(settings.name)
+        if known is not None and known.settings == settings and settings.tls_files is None:
+            return known
+        tls = client_context(*settings.tls_files) if settings.tls_files else None
+        return KeaService(settings, tls)
+
+    async def stop(self) -> None:
+        """Close what is kept open to services."""
+        for service in self._services.values():
+            service.close()
+
+    def answer(self, command: Command) -> HttpResponse | Awaitable[HttpResponse]:
+        """Answer a command, or have it answered by the services that it names."""
+        try:
+            services = addressed_services(command)
+        except EnvelopeError as wrong:
+            return error(str(wrong))
+        if services:
+            return self._forward(command, services)
+        outcome = self.manager.process_command(command)
+        return wrap([outcome]) if isinstance(outcome, Response) else self._own(outcome)
+
+    async def _own(self, outcome: Awaitable[Response]) -> HttpResponse:
+        return wrap([await outcome])
+
+    async def _forward(self, command: Command, services: tuple[str, ...]) -> HttpResponse:
+        if len(services) == 1:
+            return wrap_raw([await self._ask(command, services[0])])
+        return wrap_raw(await asyncio.gather(*(self._ask(command, name) for name in services)))
+
+    async def _ask(self, command: Command, name: str) -> bytes:
+        if self.manager.hooked:
+            return await self._ask_with_hooks(command, name)
+        service = self._services.get(name)
+        return not_configured(name) if service is None else await service.forward(command)
+
+    async def _ask_with_hooks(self, command: Command, name: str) -> bytes:
+        alone = msgspec.structs.replace(command, services=(name,))
+        response = self.manager.intercept(alone)
+        if response is None:
+            service = self._services.get(name)
+            answer = not_configured(name) if service is None else await service.forward(command)
+            response = decode_answer(answer)
+        return encode_answer(self.manager.review(alone, response))

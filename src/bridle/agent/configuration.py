@@ -1,0 +1,246 @@
+"""The agent's configuration: Kea's ``kea-ctrl-agent.conf`` (``facts/kea.md`` §2.5), and what it may hold more.
+
+A ``control-sockets`` entry may have any name. Beyond Kea's ``unix`` it may be ``http`` or ``https`` (with
+``socket-address`` and ``socket-port``, for Kea ≥ 2.7.2), or name any ``endpoint`` of the client; ``timeout``
+(seconds) and ``connections`` bound what the agent does with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bridle.access.tls import read_tls
+from bridle.agent.forwarding import CONNECTIONS, TIMEOUT, ServiceSettings
+from bridle.client.calls import as_endpoint
+from bridle.core.errors import ConfigurationError, EndpointError
+from bridle.core.messages import JSON
+from bridle.daemon.channels import ChannelSettings, read_http
+from bridle.daemon.document import Document
+from bridle.daemon.plugins import PluginSettings, check_library
+from bridle.net.endpoint import Endpoint
+
+__all__ = ["AgentSettings", "agent_channels", "describe", "read_settings"]
+
+ROOT = "Control-agent"
+REALM = "kea-control-agent"
+
+_Grammar = Mapping[str, "type | tuple[type, ...]"]
+_NUMBER = (int, float)
+_EXTRA: _Grammar = {"user-context": dict, "comment": str}
+_TLS: _Grammar = {"trust-anchor": str, "cert-file": str, "key-file": str}
+_AGENT: _Grammar = {
+    "http-host": str,
+    "http-port": int,
+    **_TLS,
+    "cert-required": bool,
+    "authentication": dict,
+    "control-sockets": dict,
+    "hooks-libraries": list,
+    "http-headers": list,
+    "loggers": list,
+    **_EXTRA,
+}
+_AUTHENTICATION: _Grammar = {"type": str, "realm": str, "directory": str, "clients": list, **_EXTRA}
+_CLIENT: _Grammar = {"user": str, "password": str, "user-file": str, "password-file": str, **_EXTRA}
+_SERVICE: _Grammar = {
+    "socket-type": str,
+    "socket-name": str,
+    "socket-address": str,
+    "socket-port": int,
+    **_TLS,
+    "user": str,
+    "password": str,
+    "endpoint": str,
+    "timeout": _NUMBER,
+    "connections": int,
+    **_EXTRA,
+}
+_HOOK: _Grammar = {"library": str, "parameters": dict, **_EXTRA}
+_LOGGER: _Grammar = {
+    "name": str,
+    "severity": str,
+    "debuglevel": int,
+    "output_options": list,
+    "output-options": list,
+    **_EXTRA,
+}
+_OUTPUT: _Grammar = {"output": str, "flush": bool, "maxsize": int, "maxver": int, "pattern": str}
+_DEFAULTS: dict[str, JSON] = {"http-host": "127.0.0.1", "http-port": 8000}
+
+
+class AgentSettings(msgspec.Struct, frozen=True):
+    """What the agent makes of its configuration, besides its listener."""
+
+    services: tuple[ServiceSettings, ...] = ()
+    plugins: tuple[PluginSettings, ...] = ()
+    loggers: tuple[dict[str, JSON], ...] = ()
+
+
+class _Reader:
+    """Reads the ``Control-agent`` map of one document."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+
+    def settings(self) -> AgentSettings:
+        agent = self.root()
+        self._check(agent, _AGENT, [ROOT], ROOT)
+        self._authentication(agent)
+        read_tls(agent)
+        services = self._map(agent, "control-sockets")
+        return AgentSettings(
+            tuple(self._service(name, item) for name, item in services.items()),
+            tuple(self._plugins(agent)),
+            tuple(self._loggers(agent)),
+        )
+
+    def root(self) -> dict[str, JSON]:
+        value = self._document.value
+        for key in value:
+            if key != ROOT:
+                place = self._document.locate_key([key])
+                raise ConfigurationError(
+                    f"{place}: syntax error, unexpected constant string, expecting {ROOT}"
+                    if place
+                    else f"unsupported '{key}' parameter"
+                )
+        agent = value.get(ROOT)
+        if ROOT not in value:
+            raise ConfigurationError(f"Missing mandatory '{ROOT}' parameter.")
+        if not isinstance(agent, dict):
+            raise ConfigurationError(f"'{ROOT}' parameter expected to be a map.")
+        return agent
+
+    def _check(self, item: JSON, grammar: _Grammar, path: list[str | int], scope: str) -> dict[str, JSON]:
+        """Check the names and types of a map's members."""
+        if not isinstance(item, dict):
+            raise self._document.error(f"{scope} is expected to be a map", path)
+        for key, value in item.items():
+            wanted = grammar.get(key)
+            if wanted is None:
+                place = self._document.locate_key([*path, key])
+                where = f"{place}: " if place else ""
+                raise ConfigurationError(f'{where}got unexpected keyword "{key}" in {scope} map.')
+            fits = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
+            if not fits:
+                raise self._document.error(f"invalid type specified for parameter '{key}'", [*path, key])
+        return item
+
+    def _map(self, agent: Mapping[str, JSON], key: str) -> dict[str, JSON]:
+        value = agent.get(key, {})
+        return value if isinstance(value, dict) else {}
+
+    def _list(self, item: Mapping[str, JSON], key: str) -> list[JSON]:
+        value = item.get(key, [])
+        return value if isinstance(value, list) else []
+
+    def _authentication(self, agent: Mapping[str, JSON]) -> None:
+        path: list[str | int] = [ROOT, "authentication"]
+        value = self._check(self._map(agent, "authentication"), _AUTHENTICATION, path, "authentication")
+        for index, client in enumerate(self._list(value, "clients")):
+            self._check(client, _CLIENT, [*path, "clients", index], "clients")
+
+    def _service(self, name: str, item: JSON) -> ServiceSettings:
+        path: list[str | int] = [ROOT, "control-sockets", name]
+        service = self._check(item, _SERVICE, path, name)
+        try:
+            endpoint = as_endpoint(self._endpoint(service, path))
+            tls = read_tls(service)
+        except EndpointError as error:
+            raise self._document.error(str(error), path) from error
+        timeout, connections = service.get("timeout", TIMEOUT), service.get("connections", CONNECTIONS)
+        for key in ("timeout", "connections"):
+            given = service.get(key, 1)
+            if isinstance(given, int | float) and given <= 0:
+                raise self._document.error(f"'{key}' must be greater than 0", [*path, key])
+        assert isinstance(timeout, int | float)
+        assert isinstance(connections, int)
+        return ServiceSettings(name, endpoint, float(timeout), connections, tls)
+
+    def _endpoint(self, service: Mapping[str, JSON], path: list[str | int]) -> Endpoint:
+        given = service.get("endpoint")
+        if isinstance(given, str):
+            return Endpoint.parse(given)
+        kind = service.get("socket-type", "unix")
+        if kind == "unix":
+            name = service.get("socket-name")
+            if not isinstance(name, str) or not name:
+                raise self._document.error("Mandatory 'socket-name' parameter missing", path)
+            return Endpoint("unix", path=name)
+        if kind in ("http", "https"):
+            return Endpoint(
+                str(kind),
+                path="/",
+                host=str(service.get("socket-address", "127.0.0.1")),
+                port=int(str(service.get("socket-port", 8000))),
+                user=str(service.get("user", "")),
+                password=str(service.get("password", "")),
+            )
+        raise self._document.error(f"Invalid 'socket-type' parameter value {kind}", [*path, "socket-type"])
+
+    def _plugins(self, agent: Mapping[str, JSON]) -> list[PluginSettings]:
+        found = []
+        for index, item in enumerate(self._list(agent, "hooks-libraries")):
+            path: list[str | int] = [ROOT, "hooks-libraries", index]
+            hook = self._check(item, _HOOK, path, "hooks-libraries")
+            library = hook.get("library")
+            if not isinstance(library, str) or not library:
+                raise self._document.error("missing parameter 'library'", path)
+            try:
+                check_library(library)
+            except ConfigurationError as error:
+                raise self._document.error(error.text, [*path, "library"]) from error
+            found.append(PluginSettings(library, self._map(hook, "parameters")))
+        return found
+
+    def _loggers(self, agent: Mapping[str, JSON]) -> list[dict[str, JSON]]:
+        found = []
+        for index, item in enumerate(self._list(agent, "loggers")):
+            path: list[str | int] = [ROOT, "loggers", index]
+            logger = self._check(item, _LOGGER, path, "loggers")
+            for key in ("output_options", "output-options"):
+                for number, output in enumerate(self._list(logger, key)):
+                    self._check(output, _OUTPUT, [*path, key, number], key)
+            found.append(logger)
+        return found
+
+
+def read_settings(document: Document) -> AgentSettings:
+    """Check a document and read what it says about services, plugins and logging.
+
+    Raises:
+        ConfigurationError: with Kea's texts and the position.
+    """
+    return _Reader(document).settings()
+
+
+def agent_channels(document: Document, listen: tuple[str, int] | None) -> list[ChannelSettings]:
+    """The one listener that a document asks for, at the address ``listen`` where that is given.
+
+    Raises:
+        ConfigurationError: its address, TLS or authentication cannot be used.
+    """
+    agent = {**_DEFAULTS, **_Reader(document).root()}
+    if listen is not None:
+        agent.update({"http-host": listen[0], "http-port": listen[1]})
+    return [read_http(agent, [ROOT], document, realm=REALM, prefix="http-")]
+
+
+def describe(document: Document) -> dict[str, JSON]:
+    """The configuration as ``config-get`` tells it: what was given, with the defaults."""
+    agent = _Reader(document).root()
+    described = {**_DEFAULTS, **agent}
+    services = described.get("control-sockets")
+    if isinstance(services, dict):
+        described["control-sockets"] = {
+            name: {"socket-type": "unix", **service} if _is_unix(service) else service
+            for name, service in services.items()
+        }
+    described.setdefault("hooks-libraries", [])
+    return described
+
+
+def _is_unix(service: JSON) -> bool:
+    return isinstance(service, dict) and "socket-name" in service and "endpoint" not in service

@@ -1,0 +1,1 @@
+"""The command lines: ``bridle``, and those that operators' fingers know."""

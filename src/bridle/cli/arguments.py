@@ -1,0 +1,67 @@
+"""Arguments of a command as they are typed: ``key=value``, JSON, or values in order."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import click
+import msgspec
+
+from bridle.core.messages import JSON
+
+__all__ = ["parse_arguments", "parse_value"]
+
+_PAIR = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
+
+
+def parse_arguments(words: Sequence[str]) -> JSON:
+    """Read the words after a command's name; None when there are none.
+
+    ``key=value`` words are named arguments. A single word that begins with ``{`` or ``[`` is JSON, ``@FILE`` is
+    JSON in a file, ``-`` JSON on standard input. Anything else is positional arguments.
+
+    Raises:
+        click.UsageError: they are mixed, or the JSON is none.
+    """
+    if not words:
+        return None
+    if len(words) == 1 and (words[0] == "-" or words[0][:1] in "{[@"):
+        return _parse_json(words[0])
+    pairs = [_PAIR.fullmatch(word) for word in words]
+    if not any(pairs):
+        return [parse_value(word) for word in words]
+    named: dict[str, JSON] = {}
+    for word, pair in zip(words, pairs, strict=True):
+        if pair is None:
+            raise click.UsageError(f"'{word}' is not KEY=VALUE, as the other arguments are")
+        if pair.group(1) in named:
+            raise click.UsageError(f"argument '{pair.group(1)}' is given twice")
+        named[pair.group(1)] = parse_value(pair.group(2))
+    return named
+
+
+def parse_value(text: str) -> JSON:
+    """A value as it is typed: JSON where it is JSON, else a string. ``'"5"'`` is the string."""
+    try:
+        return cast(JSON, msgspec.json.decode(text))
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return text
+
+
+def _parse_json(word: str) -> JSON:
+    try:
+        if word == "-":
+            text = sys.stdin.buffer.read()
+        elif word.startswith("@"):
+            text = Path(word[1:]).read_bytes()
+        else:
+            text = word.encode()
+        return cast(JSON, msgspec.json.decode(text))
+    except OSError as error:
+        raise click.UsageError(f"cannot read {word[1:]}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"the arguments are not JSON: {error}") from error

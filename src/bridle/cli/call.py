@@ -1,0 +1,67 @@
+"""``bridle call ENDPOINT COMMAND [ARGUMENTS]``: one command, its answer, its result as the exit status."""
+
+from __future__ import annotations
+
+import click
+
+from bridle.cli.arguments import parse_arguments
+from bridle.cli.connection import connection_options, open_client
+from bridle.cli.failure import failure_of
+from bridle.cli.rendering import print_answers
+from bridle.core.errors import BridleError
+from bridle.core.results import row
+
+__all__ = ["command"]
+
+
+@click.command("call", context_settings={"ignore_unknown_options": True})
+@click.argument("endpoint")
+@click.argument("name", metavar="COMMAND")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--service", "services", multiple=True, metavar="NAME", help="A service behind an agent; repeatable."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, on a terminal too.")
+@connection_options
+def command(
+    endpoint: str,
+    name: str,
+    arguments: tuple[str, ...],
+    services: tuple[str, ...],
+    as_json: bool,
+    timeout: float,
+    user: str | None,
+    password_file: str | None,
+    ca: str | None,
+    cert: str | None,
+    key: str | None,
+) -> int:
+    """Send one command and print its answer.
+
+    ARGUMENTS are KEY=VALUE words, one JSON text ('{"celsius": 21}', @FILE, or - for standard input), or
+    values in order. A value is JSON where it is JSON (5, true, [1, 2]), else a string.
+
+    \b
+    The exit status is the result's code (0 success, 1 error, 2 unsupported, 3 empty, 4 conflict), or
+    64 wrong usage, 69 unreachable, 75 no answer in time, 76 no sense in the answer.
+
+    \b
+    Examples:
+      bridle call unix:/run/kea/kea4-ctrl-socket status-get
+      bridle call http://127.0.0.1:8000 config-get --service dhcp4 --json
+      bridle call unix:/run/thermostat.sock set-target celsius=21.5
+    """
+    body = parse_arguments(arguments)
+    client = open_client(
+        endpoint, timeout=timeout, user=user, password_file=password_file, ca=ca, cert=cert, key=key
+    )
+    with client:
+        try:
+            if services:
+                responses = client.execute_all(name, body, services=services)
+            else:
+                responses = [client.execute(name, body)]
+        except BridleError as error:
+            raise failure_of(error) from error
+    print_answers(responses, services, as_json=as_json)
+    return max((row(response.result).exit for response in responses), default=0)

@@ -1,0 +1,81 @@
+"""The options by which command lines reach an endpoint, and what they say when they cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from bridle.cli.failure import Failure, failure_of
+from bridle.client import TIMEOUT, connect
+from bridle.client.blocking import Client
+from bridle.core.errors import BridleError
+from bridle.core.results import ExitStatus
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["connection_options", "open_client"]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def connection_options(function: F) -> F:
+    """Add the options that say how to connect."""
+    for option in (
+        click.option("--key", metavar="FILE", help="The client certificate's private key."),
+        click.option("--cert", metavar="FILE", help="A client certificate, for https."),
+        click.option("--ca", metavar="FILE", help="Whom to trust, for https: a file or a folder."),
+        click.option("--password-file", metavar="FILE", help="A file whose first line is the password."),
+        click.option("--user", metavar="NAME", help="The user of Basic authentication."),
+        click.option(
+            "--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="How long to wait."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def open_client(
+    endpoint: str,
+    *,
+    timeout: float,
+    user: str | None,
+    password_file: str | None,
+    ca: str | None,
+    cert: str | None,
+    key: str | None,
+) -> Client:
+    """The client that these options ask for. The password is prompted for where only a user is given."""
+    try:
+        return connect(
+            endpoint,
+            timeout=timeout,
+            user=user or "",
+            password=_password(user, password_file),
+            tls=_tls(ca, cert, key),
+        )
+    except BridleError as error:
+        raise failure_of(error) from error
+
+
+def _password(user: str | None, file: str | None) -> str:
+    if file is not None:
+        try:
+            return Path(file).read_text("utf-8").partition("\n")[0].rstrip("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Failure(f"cannot read the password: {error}", ExitStatus.USAGE) from error
+    if user:
+        password: str = click.prompt("Password", hide_input=True, err=True)
+        return password
+    return ""
+
+
+def _tls(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext | None:
+    if not (ca or cert):
+        return None
+    from bridle.access.tls import client_context
+
+    return client_context(ca or "", cert or "", key or "")

@@ -1,0 +1,297 @@
+"""The asyncio client: connections that are kept where the server allows it, deadlines by one timer a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+
+from bridle.client import TIMEOUT
+from bridle.client.calls import as_endpoint, authorization, conversation, make_command, one, value_of
+from bridle.core.errors import DeadlineExceeded, RemoteProtocolError, TransportError
+from bridle.core.messages import JSON, Command, Response
+from bridle.net.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["AsyncClient", "Pool", "Talk"]
+
+# Connections that wait for another call; more are closed when their call is done.
+IDLE_CONNECTIONS = 32
+# Seconds between two tries to connect to a unix socket whose backlog is full: the kernel queues nobody there.
+BACKLOG_PAUSE = 0.01
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+C = TypeVar("C", bound="AsyncClient")
+_Q = TypeVar("_Q", contravariant=True)
+_A = TypeVar("_A", covariant=True)
+
+
+class Talk(Protocol[_Q, _A]):
+    """One connection's conversation: questions to bytes, bytes to answers."""
+
+    @property
+    def reusable(self) -> bool:
+        """True when another question may be sent after what was received so far."""
+        ...
+
+    def request(self, question: _Q, /) -> bytes:
+        """Write a question."""
+        ...
+
+    def receive(self, data: bytes, /) -> Sequence[_A]:
+        """Take bytes; give the answers they complete."""
+        ...
+
+    def receive_eof(self) -> Sequence[_A]:
+        """Take note that the server has closed; give the answers that completes."""
+        ...
+
+
+class _Connection(asyncio.Protocol, Generic[Q, A]):
+    """One connection: asks one question at a time."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, talk: Talk[Q, A], endpoint: str) -> None:
+        self._talk = talk
+        self._endpoint = endpoint
+        self._answer: asyncio.Future[A] | None = None
+        self.open = False
+
+    @property
+    def reusable(self) -> bool:
+        return self.open and self._answer is None and self._talk.reusable
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.open = True
+
+    def ask(self, question: Q) -> asyncio.Future[A]:
+        self._answer = asyncio.get_running_loop().create_future()
+        if self.open:
+            self._transport.write(self._talk.request(question))
+        else:
+            self._fail(TransportError("End of file", endpoint=self._endpoint))
+        return self._answer
+
+    def done(self) -> None:
+        self._answer = None
+
+    def data_received(self, data: bytes) -> None:
+        self._take(lambda: self._talk.receive(data))
+
+    def eof_received(self) -> bool:
+        self.open = False
+        self._take(self._talk.receive_eof)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.open:
+            self.open = False
+            self._take(self._talk.receive_eof)
+        text = str(exc.__cause__ or exc) if exc else "End of file"
+        if isinstance(exc, OSError) and exc.strerror:
+            text = exc.strerror
+        self._fail(TransportError(text, endpoint=self._endpoint))
+
+    def _take(self, receive: Callable[[], Sequence[A]]) -> None:
+        try:
+            answers = receive()
+        except RemoteProtocolError as error:
+            self._fail(RemoteProtocolError(error.text, error.data, endpoint=self._endpoint))
+            self.close()
+            return
+        if not answers:
+            return
+        if self._answer is None or self._answer.done():
+            # Nobody asked: whatever follows could be taken for the answer to something else.
+            self.close()
+        else:
+            self._answer.set_result(answers[0])
+            if len(answers) > 1:
+                self.close()
+
+    def expire(self) -> None:
+        self._fail(DeadlineExceeded("no answer in time", endpoint=self._endpoint))
+        self.close()
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+    def close(self) -> None:
+        self.open = False
+        self._transport.abort()
+
+
+class Pool(Generic[Q, A]):
+    """The connections to one endpoint: those that are kept are used again, others are made anew."""
+
+    def __init__(
+        self, endpoint: Endpoint, begin: Callable[[], Talk[Q, A]], tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._endpoint = endpoint
+        self._name = str(endpoint)
+        self._begin = begin
+        self._tls = tls
+        self._idle: list[_Connection[Q, A]] = []
+
+    async def exchange(self, question: Q, timeout: float) -> A:
+        """Ask a question and wait for its answer, ``timeout`` seconds at the most, connecting included.
+
+        Raises:
+            TransportError, DeadlineExceeded, RemoteProtocolError: there is no answer; nothing is sent twice.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        connection = self._kept() or await self._connect(deadline)
+        answer = connection.ask(question)
+        timer = loop.call_at(deadline, connection.expire)
+        try:
+            result = await answer
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            timer.cancel()
+            connection.done()
+        self._keep(connection)
+        return result
+
+    def _kept(self) -> _Connection[Q, A] | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.reusable:
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, connection: _Connection[Q, A]) -> None:
+        if connection.reusable and len(self._idle) < IDLE_CONNECTIONS:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    async def _connect(self, deadline: float) -> _Connection[Q, A]:
+        loop = asyncio.get_running_loop()
+        try:
+            if self._endpoint.transport == "unix":
+                return await self._connect_unix(deadline)
+            async with asyncio.timeout_at(deadline):
+                _, connection = await loop.create_connection(
+                    self._protocol, self._endpoint.host, self._endpoint.port, ssl=self._secure()
+                )
+            return connection
+        except TimeoutError as error:
+            raise DeadlineExceeded("no connection in time", endpoint=self._name) from error
+        except OSError as error:
+            raise TransportError(_reason(error), endpoint=self._name) from error
+
+    async def _connect_unix(self, deadline: float) -> _Connection[Q, A]:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                _, connection = await loop.create_unix_connection(self._protocol, self._endpoint.path)
+                return connection
+            except BlockingIOError:
+                if loop.time() + BACKLOG_PAUSE >= deadline:
+                    raise TimeoutError from None
+                await asyncio.sleep(BACKLOG_PAUSE)
+
+    def _protocol(self) -> _Connection[Q, A]:
+        return _Connection(self._begin(), self._name)
+
+    def _secure(self) -> ssl.SSLContext | None:
+        if self._endpoint.transport != "https":
+            return None
+        if self._tls is None:
+            from bridle.access.tls import client_context
+
+            self._tls = client_context()
+        return self._tls
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _reason(error: OSError) -> str:
+    if error.strerror:
+        # asyncio puts its own words around the reason of a refused TCP connection.
+        return error.strerror.rpartition(": ")[2] if "[Errno" in error.strerror else error.strerror
+    return str(error)
+
+
+class AsyncClient:
+    """Calls the commands of one daemon, or of the services behind one agent, from asyncio."""
+
+    def __init__(
+        self,
+        endpoint: str | Endpoint,
+        *,
+        timeout: float = TIMEOUT,
+        user: str = "",
+        password: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.endpoint = as_endpoint(endpoint)
+        self.timeout = timeout
+        headers = authorization(self.endpoint, user, password)
+        self._pool: Pool[Command, Sequence[Response]] = Pool(
+            self.endpoint, lambda: conversation(self.endpoint, headers, keep=True), tls
+        )
+
+    async def call(
+        self, name: str, arguments: JSON = None, *, service: str | None = None, timeout: float | None = None
+    ) -> JSON:
+        """Send a command and return the arguments of its answer; None where there are none.
+
+        Raises:
+            CommandError, TransportError, DeadlineExceeded, RemoteProtocolError: as :meth:`bridle.Client.call`.
+        """
+        command = make_command(name, arguments, service)
+        return value_of(command, one(await self._exchange(command, timeout), self.endpoint), self.endpoint)
+
+    async def execute(
+        self, name: str, arguments: JSON = None, *, service: str | None = None, timeout: float | None = None
+    ) -> Response:
+        """Send a command and return its answer, whatever the result.
+
+        Raises:
+            TransportError, DeadlineExceeded, RemoteProtocolError: as :meth:`bridle.Client.call`.
+        """
+        return one(await self._exchange(make_command(name, arguments, service), timeout), self.endpoint)
+
+    async def execute_all(
+        self, name: str, arguments: JSON = None, *, services: Sequence[str], timeout: float | None = None
+    ) -> list[Response]:
+        """Send a command to several services through an agent; the answers come in the order asked.
+
+        Raises:
+            TransportError, DeadlineExceeded, RemoteProtocolError: as :meth:`bridle.Client.call`.
+        """
+        return list(await self._exchange(make_command(name, arguments, services), timeout))
+
+    async def _exchange(self, command: Command, timeout: float | None) -> Sequence[Response]:
+        return await self._pool.exchange(command, self.timeout if timeout is None else timeout)
+
+    async def close(self) -> None:
+        """Close the connections that are kept. The client can be used again."""
+        self._pool.close()
+        await asyncio.sleep(0)
+
+    async def __aenter__(self: C) -> C:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,207 @@
+"""The blocking client. Imports no asyncio; its sockets never wait longer than the call's deadline."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from bridle.client import TIMEOUT
+from bridle.client.calls import (
+    Conversation,
+    as_endpoint,
+    authorization,
+    conversation,
+    make_command,
+    one,
+    value_of,
+)
+from bridle.core.errors import DeadlineExceeded, RemoteProtocolError, TransportError
+from bridle.core.messages import JSON, Command, Response
+from bridle.net.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["Client"]
+
+_CHUNK = 256 * 1024
+C = TypeVar("C", bound="Client")
+
+
+class Client:
+    """Calls the commands of one daemon, or of the services behind one agent. Not for several threads."""
+
+    def __init__(
+        self,
+        endpoint: str | Endpoint,
+        *,
+        timeout: float = TIMEOUT,
+        user: str = "",
+        password: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.endpoint = as_endpoint(endpoint)
+        self.timeout = timeout
+        self._channel = _Channel(self.endpoint, authorization(self.endpoint, user, password), tls)
+
+    def call(
+        self, name: str, arguments: JSON = None, *, service: str | None = None, timeout: float | None = None
+    ) -> JSON:
+        """Send a command and return the arguments of its answer; None where there are none.
+
+        ``arguments`` is a map of named arguments, a list of positional ones, or one scalar. ``service`` is for
+        agents. ``timeout`` replaces the client's, in seconds.
+
+        Raises:
+            CommandError: the result was neither success nor empty; it holds request, response and endpoint.
+            TransportError: the daemon could not be reached or went away; nothing is sent twice.
+            DeadlineExceeded: it did not answer in time.
+            RemoteProtocolError: it answered something that is no answer.
+        """
+        command = make_command(name, arguments, service)
+        return value_of(command, one(self._exchange(command, timeout), self.endpoint), self.endpoint)
+
+    def execute(
+        self, name: str, arguments: JSON = None, *, service: str | None = None, timeout: float | None = None
+    ) -> Response:
+        """Send a command and return its answer, whatever the result.
+
+        Raises:
+            TransportError, DeadlineExceeded, RemoteProtocolError: as :meth:`call`.
+        """
+        return one(self._exchange(make_command(name, arguments, service), timeout), self.endpoint)
+
+    def execute_all(
+        self, name: str, arguments: JSON = None, *, services: Sequence[str], timeout: float | None = None
+    ) -> list[Response]:
+        """Send a command to several services through an agent; the answers come in the order asked.
+
+        Raises:
+            TransportError, DeadlineExceeded, RemoteProtocolError: as :meth:`call`.
+        """
+        return list(self._exchange(make_command(name, arguments, services), timeout))
+
+    def _exchange(self, command: Command, timeout: float | None) -> Sequence[Response]:
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        try:
+            return self._channel.exchange(command, deadline)
+        except BaseException:
+            self._channel.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection, if one is kept. The client can be used again."""
+        self._channel.close()
+
+    def __enter__(self: C) -> C:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Channel:
+    """One connection for all commands where the server keeps it, else one for each."""
+
+    def __init__(self, endpoint: Endpoint, headers: Mapping[str, str], tls: ssl.SSLContext | None) -> None:
+        self._endpoint = endpoint
+        self._headers = headers
+        self._tls = tls
+        self._socket: socket.socket | None = None
+        self._conversation: Conversation | None = None
+        self._calls = 0
+
+    def exchange(self, command: Command, deadline: float) -> Sequence[Response]:
+        where = str(self._endpoint)
+        try:
+            sock, conversation = self._open(deadline)
+            self._calls += 1
+            _set_deadline(sock, deadline)
+            sock.sendall(conversation.request(command))
+            answers = self._receive(sock, conversation, deadline)
+        except TimeoutError as error:
+            raise DeadlineExceeded("no answer in time", endpoint=where) from error
+        except RemoteProtocolError as error:
+            raise RemoteProtocolError(error.text, error.data, endpoint=where) from error
+        except OSError as error:
+            raise TransportError(error.strerror or str(error), endpoint=where) from error
+        if not conversation.reusable:
+            self.close()
+        return answers
+
+    def _open(self, deadline: float) -> tuple[socket.socket, Conversation]:
+        if self._socket is not None and self._conversation is not None:
+            if not _has_ended(self._socket):
+                return self._socket, self._conversation
+            self.close()
+        self._socket = _connect(self._endpoint, self._tls, deadline)
+        # A first call does not ask to keep the connection: most clients make only one.
+        self._conversation = conversation(self._endpoint, self._headers, keep=self._calls > 0)
+        return self._socket, self._conversation
+
+    def _receive(
+        self, sock: socket.socket, conversation: Conversation, deadline: float
+    ) -> Sequence[Response]:
+        while True:
+            _set_deadline(sock, deadline)
+            data = sock.recv(_CHUNK)
+            answers = conversation.receive(data) if data else conversation.receive_eof()
+            if answers:
+                return answers[0]
+            if not data:
+                raise ConnectionError("End of file")
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = self._conversation = None
+
+
+def _connect(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
+    if endpoint.transport == "unix":
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _set_deadline(sock, deadline)
+            sock.connect(endpoint.path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    remaining = max(deadline - time.monotonic(), 0.001)
+    sock = socket.create_connection((endpoint.host, endpoint.port), timeout=remaining)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if endpoint.transport == "http":
+        return sock
+    try:
+        _set_deadline(sock, deadline)
+        if tls is None:
+            from bridle.access.tls import client_context
+
+            tls = client_context()
+        return tls.wrap_socket(sock, server_hostname=endpoint.host)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _set_deadline(sock: socket.socket, deadline: float) -> None:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError
+    sock.settimeout(remaining)
+
+
+def _has_ended(sock: socket.socket) -> bool:
+    """True when the server has closed a kept connection, or has sent what nobody asked for."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))

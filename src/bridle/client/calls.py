@@ -1,0 +1,133 @@
+"""What a call is made of and what its answer means, the same for the blocking and the asyncio client."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import UNSET
+
+from bridle.core.errors import CommandError, EndpointError, RemoteProtocolError
+from bridle.core.messages import JSON, Command, Response
+from bridle.core.results import Result
+from bridle.net.endpoint import Endpoint
+from bridle.wire.dialect import ClientDialect, dialect
+
+__all__ = ["Conversation", "as_endpoint", "authorization", "conversation", "make_command", "one", "value_of"]
+
+Services = str | Sequence[str] | None
+_TRANSPORTS = ("unix", "http", "https")
+
+
+def as_endpoint(endpoint: str | Endpoint) -> Endpoint:
+    """The endpoint that was meant; a path alone is a unix socket.
+
+    Raises:
+        EndpointError: it is malformed, or no client speaks to it.
+    """
+    if isinstance(endpoint, str):
+        if endpoint.startswith(("/", "./", "../")):
+            endpoint = f"unix:{endpoint}"
+        endpoint = Endpoint.parse(endpoint)
+    if endpoint.transport not in _TRANSPORTS or endpoint.dialect != "kea":
+        raise EndpointError(
+            f"the client does not speak to '{endpoint}' yet; it speaks kea over unix and http(s)"
+        )
+    return endpoint
+
+
+def make_command(name: str, arguments: JSON, services: Services) -> Command:
+    """The command of a call. No arguments are left out, not sent as null."""
+    if services is None:
+        services = ()
+    elif isinstance(services, str):
+        services = (services,)
+    return Command(name, UNSET if arguments is None else arguments, services=tuple(services))
+
+
+def authorization(endpoint: Endpoint, user: str, password: str) -> dict[str, str]:
+    """The header that carries the credentials, of the call or of the URL."""
+    user, password = (user, password) if user else (endpoint.user, endpoint.password)
+    if not user:
+        return {}
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")}
+
+
+class Conversation(Protocol):
+    """A connection's client side: a dialect on a stream, or in HTTP, where one reply may hold the answers of
+    several services."""
+
+    @property
+    def reusable(self) -> bool:
+        """True when another command may be sent after what was received so far."""
+        ...
+
+    def request(self, command: Command, /) -> bytes:
+        """Write a command."""
+        ...
+
+    def receive(self, data: bytes, /) -> Sequence[Sequence[Response]]:
+        """Take bytes; give the replies they complete, each with its answers."""
+        ...
+
+    def receive_eof(self) -> Sequence[Sequence[Response]]:
+        """Take note that the server has closed; give the replies that completes."""
+        ...
+
+
+class _Stream:
+    """A dialect on a stream: each reply is one answer."""
+
+    def __init__(self, dialect: ClientDialect) -> None:
+        self._dialect = dialect
+
+    @property
+    def reusable(self) -> bool:
+        return self._dialect.reusable
+
+    def request(self, command: Command) -> bytes:
+        return self._dialect.request(command)
+
+    def receive(self, data: bytes) -> Sequence[Sequence[Response]]:
+        return [(answer,) for answer in self._dialect.receive(data)]
+
+    def receive_eof(self) -> Sequence[Sequence[Response]]:
+        return [(answer,) for answer in self._dialect.receive_eof()]
+
+
+def conversation(endpoint: Endpoint, headers: Mapping[str, str], *, keep: bool) -> Conversation:
+    """Begin a conversation on a new connection to ``endpoint``."""
+    if endpoint.transport == "unix":
+        return _Stream(dialect(endpoint.dialect).client(keep))
+    from bridle.wire.kea_http import KeaHttpClient
+
+    return KeaHttpClient(endpoint.host, endpoint.port, endpoint.path, headers)
+
+
+def one(responses: Sequence[Response], endpoint: Endpoint) -> Response:
+    """The only answer there should be.
+
+    Raises:
+        RemoteProtocolError: there are none, or more.
+    """
+    if len(responses) != 1:
+        raise RemoteProtocolError(f"one answer was expected, {len(responses)} came", endpoint=str(endpoint))
+    return responses[0]
+
+
+def value_of(command: Command, response: Response, endpoint: Endpoint) -> JSON:
+    """The arguments of an answer; None for an empty one.
+
+    Raises:
+        CommandError: the result is neither success nor empty.
+    """
+    if response.result not in (Result.SUCCESS, Result.EMPTY):
+        raise CommandError(
+            response.text or "",
+            response.result,
+            request=command,
+            response=response,
+            endpoint=str(endpoint),
+        )
+    return response.value

@@ -1,0 +1,136 @@
+"""The errors. One root; each says what went wrong, where, and what to do about it.
+
+::
+
+    BridleError
+    ├── CommandError            a command was answered with a result other than success
+    ├── ArgumentError           an argument is missing, unknown, or of the wrong type
+    ├── ConfigurationError      a configuration cannot be used; says file:line.column
+    ├── DeclarationError        a handler cannot be a command as it is declared
+    ├── EndpointError           an endpoint is malformed, or cannot be listened on
+    ├── ProtocolError
+    │   ├── LocalProtocolError  you used a connection wrongly
+    │   └── RemoteProtocolError the other side broke the protocol
+    └── TransportError          the other side could not be reached, or went away
+        └── DeadlineExceeded    it took too long (also a TimeoutError)
+"""
+
+from __future__ import annotations
+
+from bridle.core.messages import Command, Path, Response
+
+__all__ = [
+    "ArgumentError",
+    "BridleError",
+    "CommandError",
+    "ConfigurationError",
+    "DeadlineExceeded",
+    "DeclarationError",
+    "EndpointError",
+    "LocalProtocolError",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "TransportError",
+]
+
+
+class BridleError(Exception):
+    """The root of all errors that Bridle raises."""
+
+
+class CommandError(BridleError):
+    """A command was answered with a result other than success.
+
+    A client raises it with the evidence: ``request``, ``response`` and ``endpoint``. A handler raises it to
+    answer a result of its choice, with the text as the answer's text; that is not logged as a fault.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        result: int = 1,
+        *,
+        request: Command | None = None,
+        response: Response | None = None,
+        endpoint: str = "",
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        self.result = result
+        self.request = request
+        self.response = response if response is not None else Response(result, text, error=self)
+        self.endpoint = endpoint
+
+    def __str__(self) -> str:
+        name = f"{self.request.name}: " if self.request is not None else ""
+        where = f" [{self.endpoint}]" if self.endpoint else ""
+        return f"{name}{self.text or f'result {self.result}'}{where}"
+
+
+class ArgumentError(BridleError):
+    """An argument is missing, unknown, or not what the handler takes.
+
+    ``argument`` names it (empty: the arguments as a whole), ``path`` leads to the offending value.
+    """
+
+    def __init__(self, text: str, *, argument: str = "", path: Path = ()) -> None:
+        super().__init__(text)
+        self.text = text
+        self.argument = argument
+        self.path = path
+
+
+class ConfigurationError(BridleError):
+    """A configuration cannot be used.
+
+    ``path`` leads to the offending value; ``position`` says where it stands (``file:line.column``), as soon
+    as someone who has the text has looked it up.
+    """
+
+    def __init__(self, text: str, *, path: Path | None = None, position: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.path = path
+        self.position = position
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.position})" if self.position else self.text
+
+
+class DeclarationError(BridleError, TypeError):
+    """A handler cannot be a command as it is declared."""
+
+
+class EndpointError(BridleError, ValueError):
+    """An endpoint is malformed, unknown, or cannot be listened on."""
+
+
+class ProtocolError(BridleError):
+    """A rule of the wire was broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """You used a connection in a way that its protocol has no words for."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side sent what its protocol does not allow. ``data`` holds the offending bytes."""
+
+    def __init__(self, text: str, data: bytes = b"", *, endpoint: str = "") -> None:
+        super().__init__(f"{text} [{endpoint}]" if endpoint else text)
+        self.text = text
+        self.data = data
+        self.endpoint = endpoint
+
+
+class TransportError(BridleError, ConnectionError):
+    """The other side could not be reached, or went away before it had answered."""
+
+    def __init__(self, text: str, *, endpoint: str = "") -> None:
+        super().__init__(f"{text} [{endpoint}]" if endpoint else text)
+        self.text = text
+        self.endpoint = endpoint
+
+
+class DeadlineExceeded(TransportError, TimeoutError):
+    """The other side took longer than the caller was willing to wait."""

@@ -1,0 +1,250 @@
+"""The control channels that a configuration asks for, and the change from one set to another.
+
+New channels listen before old ones stop; what fails leaves the old ones as they were.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from bridle.core.errors import ConfigurationError
+from bridle.core.messages import JSON
+from bridle.daemon.document import Document
+from bridle.net.endpoint import Endpoint
+from bridle.server import Channel, HttpSettings, Server
+
+__all__ = ["ChannelSettings", "ChannelTransition", "ControlChannels", "read_control_sockets"]
+
+_log = logging.getLogger("bridle.daemon")
+
+_UNIX_KEYS = frozenset({"socket-type", "socket-name", "user-context", "comment"})
+_HTTP_KEYS = frozenset(
+    {
+        "socket-type",
+        "socket-address",
+        "socket-port",
+        "trust-anchor",
+        "cert-file",
+        "key-file",
+        "cert-required",
+        "authentication",
+        "http-headers",
+        "user-context",
+        "comment",
+    }
+)
+
+
+class ChannelSettings(msgspec.Struct, frozen=True):
+    """One channel that is asked for. ``secured`` says what its TLS is made of."""
+
+    endpoint: Endpoint
+    http: HttpSettings = HttpSettings()
+    secured: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """What two channels cannot have in common."""
+        endpoint = self.endpoint
+        return (
+            ("unix", endpoint.path, 0)
+            if endpoint.path and not endpoint.host
+            else ("tcp", endpoint.host, endpoint.port)
+        )
+
+
+def read_control_sockets(value: Mapping[str, JSON], document: Document, root: str) -> list[ChannelSettings]:
+    """Read ``control-socket`` (Kea 2) and ``control-sockets`` (Kea 3) of a daemon's configuration.
+
+    Raises:
+        ConfigurationError: with Kea's texts (``facts/kea.md`` §1.6, §5) and the position.
+    """
+    found: list[ChannelSettings] = []
+    single = value.get("control-socket")
+    if single is not None:
+        found.append(_read_one(single, [root, "control-socket"], document, root))
+    several = value.get("control-sockets", [])
+    if not isinstance(several, list):
+        raise document.error("control-sockets is expected to be a list", [root, "control-sockets"])
+    for index, item in enumerate(several):
+        found.append(_read_one(item, [root, "control-sockets", index], document, root))
+    if sum(settings.endpoint.transport == "unix" for settings in found) > 1:
+        raise document.error("control socket of type 'unix' already configured", [root, "control-sockets"])
+    return found
+
+
+def _read_one(item: JSON, path: list[str | int], document: Document, root: str) -> ChannelSettings:
+    if not isinstance(item, dict):
+        raise ConfigurationError(
+            "Specified control-socket is expected to be a map, i.e. a structure defined within { }"
+        )
+    kind = item.get("socket-type")
+    if kind is None:
+        raise ConfigurationError("Mandatory 'socket-type' parameter missing")
+    if kind == "unix":
+        _check_keys(item, _UNIX_KEYS, "UNIX", path, document)
+        name = item.get("socket-name")
+        if name is None:
+            raise ConfigurationError("Mandatory 'socket-name' parameter missing")
+        if not isinstance(name, str):
+            raise ConfigurationError("'socket-name' parameter expected to be a string")
+        return ChannelSettings(Endpoint("unix", path=name))
+    if kind in ("http", "https"):
+        _check_keys(item, _HTTP_KEYS, "HTTP", path, document)
+        return read_http(item, path, document, realm=f"kea-{root.lower()}-server", prefix="socket-")
+    raise ConfigurationError(f"Invalid 'socket-type' parameter value {kind}")
+
+
+def _check_keys(
+    item: Mapping[str, JSON], known: frozenset[str], kind: str, path: list[str | int], document: Document
+) -> None:
+    for key in item:
+        if key not in known:
+            raise document.error(
+                f"parameter '{key}' is not supported by {kind} control sockets", [*path, key]
+            )
+
+
+def read_http(
+    item: Mapping[str, JSON], path: list[str | int], document: Document, *, realm: str, prefix: str
+) -> ChannelSettings:
+    """Read the address, TLS, authentication and headers of an HTTP listener.
+
+    ``prefix`` is that of the address keys: ``socket-`` of a daemon, ``http-`` of the agent.
+
+    Raises:
+        ConfigurationError: with Kea's texts and the position.
+    """
+    host = item.get("http-host" if prefix == "http-" else "socket-address", "127.0.0.1")
+    port = item.get(f"{prefix}port", 8000)
+    if not isinstance(host, str):
+        key = "http-host" if prefix == "http-" else "socket-address"
+        raise document.error(f"invalid type specified for parameter '{key}'", [*path, key])
+    if type(port) is not int:
+        raise document.error(f"invalid type specified for parameter '{prefix}port'", [*path, f"{prefix}port"])
+    if not 0 <= port <= 65535:
+        raise document.error(
+            f"out of range value ({port}) specified for parameter '{prefix}port'", [*path, f"{prefix}port"]
+        )
+    # Loaded only here: a daemon on a unix socket needs neither.
+    from bridle.access.basic import read_authentication
+    from bridle.access.tls import server_context
+
+    try:
+        tls = server_context(item, path)
+        authentication = item.get("authentication")
+        basic = (
+            read_authentication(authentication, [*path, "authentication"], document.locate, realm=realm)
+            if isinstance(authentication, dict)
+            else None
+        )
+    except ConfigurationError as error:
+        raise document.placed(error) from error
+    secured = tuple(
+        str(item.get(key, "")) for key in ("trust-anchor", "cert-file", "key-file", "cert-required")
+    )
+    endpoint = Endpoint("https" if tls else "http", path="/", host=host, port=port)
+    return ChannelSettings(
+        endpoint, HttpSettings(tls, basic, _headers(item, path, document)), secured if tls else ()
+    )
+
+
+def _headers(
+    item: Mapping[str, JSON], path: list[str | int], document: Document
+) -> tuple[tuple[str, str], ...]:
+    headers = item.get("http-headers", [])
+    if not isinstance(headers, list):
+        raise document.error("invalid type specified for parameter 'http-headers'", [*path, "http-headers"])
+    found = []
+    for index, header in enumerate(headers):
+        where = [*path, "http-headers", index]
+        if not isinstance(header, dict):
+            raise document.error("http-headers entries are expected to be maps", where)
+        name, content = header.get("name"), header.get("value")
+        if not isinstance(name, str) or not isinstance(content, str):
+            raise document.error("http-headers entries need a 'name' and a 'value', both strings", where)
+        if not name or any(c in name + content for c in "\r\n\0") or ":" in name:
+            raise document.error("http-headers entries may not hold line breaks", where)
+        found.append((name, content))
+    return tuple(found)
+
+
+class ControlChannels:
+    """The channels of a daemon: those of its start, and those of its configuration."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._open: dict[tuple[str, str, int], tuple[ChannelSettings, Channel]] = {}
+
+    @property
+    def channels(self) -> list[Channel]:
+        """The channels of the present configuration."""
+        return [channel for _, channel in self._open.values()]
+
+    async def prepare(self, wanted: Iterable[ChannelSettings]) -> ChannelTransition:
+        """Open what is wanted and not open yet; nothing is closed before the transition is committed.
+
+        Raises:
+            EndpointError: a channel cannot be opened; those that were opened for this are closed again.
+            ConfigurationError: two channels in one place.
+        """
+        transition = ChannelTransition(self._server, self._open)
+        try:
+            for settings in wanted:
+                await self._prepare_one(transition, settings)
+        except BaseException:
+            await transition.rollback()
+            raise
+        return transition
+
+    async def _prepare_one(self, transition: ChannelTransition, settings: ChannelSettings) -> None:
+        place = settings.place
+        if place in transition.wanted:
+            raise ConfigurationError(f"two control sockets in the same place: {settings.endpoint}")
+        known = self._open.get(place)
+        if known is not None and settings.endpoint.port != 0:
+            before, channel = known
+            if before.secured != settings.secured and (not before.secured or not settings.secured):
+                words = ("HTTP", "HTTPS") if settings.secured else ("HTTPS", "HTTP")
+                raise ConfigurationError(
+                    f"Can not switch from {words[0]} to {words[1]} sockets using the same address and port."
+                )
+            if before.endpoint == settings.endpoint:
+                transition.wanted[place] = (settings, channel)
+                return
+        channel = await self._server.listen(settings.endpoint, settings.http)
+        transition.opened.append(channel)
+        transition.wanted[place] = (settings, channel)
+
+
+class ChannelTransition:
+    """The way from the channels that are open to those that are wanted."""
+
+    def __init__(
+        self, server: Server, current: dict[tuple[str, str, int], tuple[ChannelSettings, Channel]]
+    ) -> None:
+        self._server = server
+        self._current = current
+        self.wanted: dict[tuple[str, str, int], tuple[ChannelSettings, Channel]] = {}
+        self.opened: list[Channel] = []
+
+    def commit(self) -> None:
+        """Let the new settings hold, and take no new connections where none are wanted any more."""
+        staying = {id(channel) for _, channel in self.wanted.values()}
+        for _, channel in self._current.values():
+            if id(channel) not in staying:
+                self._server.retire(channel)
+        for settings, channel in self.wanted.values():
+            channel.update(settings.http)
+        self._current.clear()
+        self._current.update(self.wanted)
+
+    async def rollback(self) -> None:
+        """Close what was opened for this."""
+        for channel in self.opened:
+            self._server.retire(channel)
+            await channel.close(0)
+        self.opened.clear()

@@ -1,0 +1,244 @@
+"""The configuration of a daemon: one owner, one function that changes it.
+
+``change`` tests a document, opens what it needs, applies it, and only then lets it hold; whatever fails leaves
+the configuration that was there. Commands, signals and the start all come through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path as FilePath
+from typing import Protocol
+
+import msgspec
+
+from bridle.core.errors import ConfigurationError
+from bridle.core.messages import JSON
+from bridle.daemon.channels import ChannelSettings, ControlChannels
+from bridle.daemon.document import Document, read_file
+from bridle.wire import kea_json
+
+__all__ = ["Configurable", "ConfigurationOwner", "Held", "RestoreError"]
+
+_log = logging.getLogger("bridle.daemon")
+
+
+class RestoreError(ConfigurationError):
+    """A configuration failed, and the one before could not be restored: the daemon may be in between."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A configuration that holds. ``value`` is what ``config-get`` tells, without its root's name."""
+
+    settings: object
+    value: dict[str, JSON]
+    hash: str
+
+
+class Configurable(Protocol):
+    """What a daemon knows about its configuration."""
+
+    @property
+    def root(self) -> str:
+        """The configuration's outermost name."""
+        ...
+
+    def check_configuration(self, document: Document) -> object:
+        """Turn a document into settings, without side effects. Raises ConfigurationError."""
+        ...
+
+    def describe_configuration(self, settings: object, document: Document) -> dict[str, JSON]:
+        """The settings as ``config-get`` tells them: all there is, defaults included."""
+        ...
+
+    def control_channels(self, document: Document) -> Sequence[ChannelSettings]:
+        """The channels that the document asks for."""
+        ...
+
+    def apply_configuration(self, settings: object) -> Awaitable[None] | None:
+        """Make the settings hold. Whatever it raises refuses them."""
+        ...
+
+
+class ConfigurationOwner:
+    """Owns a daemon's configuration and the file it comes from."""
+
+    def __init__(
+        self, daemon: Configurable, file: str | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._daemon = daemon
+        self.file = os.path.abspath(file) if file else None  # noqa: PTH100 - must not resolve links
+        self.shown_file = file
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._channels: ControlChannels | None = None
+        self._held: Held | None = None
+        self._document: Document | None = None
+        self._changed = clock()
+
+    @property
+    def held(self) -> Held:
+        """The configuration that holds."""
+        if self._held is None:
+            raise ConfigurationError("the daemon has no configuration yet")
+        return self._held
+
+    @property
+    def age(self) -> int:
+        """Whole seconds since a configuration was last loaded."""
+        return int(self._clock() - self._changed)
+
+    async def open_channels(self, channels: ControlChannels) -> None:
+        """Open the control channels that the configuration asks for, and those of every later one.
+
+        Raises:
+            BridleError: one of them cannot be opened.
+        """
+        self._channels = channels
+        if self._document is not None:
+            transition = await channels.prepare(self._daemon.control_channels(self._document))
+            transition.commit()
+
+    def test(self, document: Document) -> Held:
+        """What would hold after :meth:`change`, as far as that can be told without doing it.
+
+        Raises:
+            ConfigurationError: the document cannot be used.
+        """
+        root = self._daemon.root
+        try:
+            settings = self._daemon.check_configuration(document)
+            self._daemon.control_channels(document)
+        except ConfigurationError as error:
+            raise document.placed(error, [root]) from error
+        value = self._daemon.describe_configuration(settings, document)
+        return Held(settings, value, configuration_hash(root, value))
+
+    async def change(self, document: Document, *, force: bool = False) -> Held:
+        """Let a document hold, or leave everything as it is. The same document again changes nothing,
+        unless ``force`` asks to apply it anew.
+
+        Raises:
+            RestoreError: it failed, and so did going back.
+            BridleError: it failed; what held before still does.
+        """
+        async with self._turn:
+            wanted = self.test(document)
+            if self._held is not None and self._held.hash == wanted.hash and not force:
+                self._changed = self._clock()
+                return self._held
+            await self._apply(wanted, document)
+            self._held, self._document = wanted, document
+            self._changed = self._clock()
+            return wanted
+
+    async def _apply(self, wanted: Held, document: Document) -> None:
+        transition = None
+        if self._channels is not None:
+            transition = await self._channels.prepare(self._daemon.control_channels(document))
+        try:
+            await self._let_hold(wanted)
+        except Exception as error:
+            if transition is not None:
+                await transition.rollback()
+            await self._restore(error)
+            raise
+        if transition is not None:
+            transition.commit()
+
+    async def _let_hold(self, held: Held) -> None:
+        outcome = self._daemon.apply_configuration(held.settings)
+        if inspect.isawaitable(outcome):
+            await outcome
+
+    async def _restore(self, first: Exception) -> None:
+        if self._held is None:
+            return
+        try:
+            await self._let_hold(self._held)
+        except Exception as second:
+            _log.exception("the previous configuration could not be restored")
+            raise RestoreError(
+                f"{first}; going back to the previous configuration failed too: {second}"
+            ) from first
+
+    async def load(self) -> Held:
+        """Read the configuration file and let it hold.
+
+        Raises:
+            BridleError: there is none, or it cannot be used; what held before still does.
+        """
+        if self.shown_file is None:
+            raise ConfigurationError("there is no configuration file: the daemon was started without one")
+        document = await asyncio.to_thread(read_file, self.shown_file)
+        for warning in document.warnings:
+            _log.warning("%s", warning)
+        return await self.change(document, force=True)
+
+    async def write(self, filename: str) -> tuple[str, int]:
+        """Write the configuration to a file beside the configuration file; its name and size in bytes.
+
+        ``filename`` may be empty for the configuration file itself, or a bare name. The file is written
+        beside the old one, synced and renamed, so that no reader ever sees half of it.
+
+        Raises:
+            ConfigurationError: the file lies elsewhere, or cannot be written.
+        """
+        target, shown = self._target(filename)
+        data = kea_json.encode_pretty({self._daemon.root: self.held.value})
+        try:
+            await asyncio.to_thread(_replace_file, target, data)
+        except OSError as error:
+            raise ConfigurationError(
+                f"Error during config-write: Unable to open file {shown} for writing: {error.strerror}"
+            ) from error
+        return shown, len(data)
+
+    def _target(self, filename: str) -> tuple[FilePath, str]:
+        if self.file is None or self.shown_file is None:
+            raise ConfigurationError("there is no configuration file: the daemon was started without one")
+        if not filename:
+            return FilePath(self.file), self.shown_file
+        folder = FilePath(self.file).parent
+        target = folder / filename
+        if os.path.normpath(target.parent) != str(folder) or target.name in ("", ".."):
+            raise ConfigurationError(
+                f"not allowed to write config into {filename}: file {filename} must be in the same directory "
+                f"as the config file ({self.shown_file})"
+            )
+        return target, filename if "/" in filename else str(FilePath(self.shown_file).parent / filename)
+
+
+def configuration_hash(root: str, value: dict[str, JSON]) -> str:
+    """SHA-256 of the configuration's one-line text, in capital hex digits, as Kea ≥ 2.4 makes it
+    (``facts/kea.md`` §4)."""
+    return hashlib.sha256(kea_json.encode({root: value})).hexdigest().upper()
+
+
+def _replace_file(target: FilePath, data: bytes) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(21, "Is a directory")
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o640
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        FilePath(temporary).replace(target)
+    except BaseException:
+        FilePath(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

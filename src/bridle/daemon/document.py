@@ -1,0 +1,124 @@
+"""A configuration that somebody asks for: its value, and where each part of it stands.
+
+It comes from a file or from a command; from here on nobody has to know which.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from bridle.core.errors import ArgumentError, ConfigurationError
+from bridle.core.messages import JSON, Command, Path, Source
+
+if TYPE_CHECKING:
+    from bridle.wire.configuration_text import ConfigurationText
+
+__all__ = ["FILE_LIMIT", "Document", "from_command", "read_file"]
+
+# Bytes of one configuration file; the same bound that a config-set has.
+FILE_LIMIT = 32 * 1024 * 1024
+
+
+class Document:
+    """A whole configuration: ``{"Dhcp4": {…}}``."""
+
+    def __init__(self, value: dict[str, JSON], source: Source | None = None, prefix: Path = ()) -> None:
+        self.value = value
+        self.warnings: list[str] = []
+        self._source = source
+        self._prefix = tuple(prefix)
+
+    def locate(self, path: Path) -> str:
+        """Where the value at ``path`` stands, or else the nearest value around it; empty if unknown."""
+        if self._source is None:
+            return ""
+        steps = [*self._prefix, *path]
+        while True:
+            where = self._source.locate(steps)
+            if where or not steps:
+                return where
+            steps.pop()
+
+    def locate_key(self, path: Path) -> str:
+        """Where the name of the member at ``path`` stands, where that is known, or else its value."""
+        if isinstance(self._source, _FileSource):
+            return self._source.locate_key([*self._prefix, *path])
+        return self.locate(path)
+
+    def error(self, text: str, path: Path) -> ConfigurationError:
+        """An error about the value at ``path``, with its position."""
+        return ConfigurationError(text, path=path, position=self.locate(path))
+
+    def placed(self, error: ConfigurationError, prefix: Path = ()) -> ConfigurationError:
+        """The same error with its position, where it has a path but nobody looked that up yet."""
+        if error.path is None or error.position:
+            return error
+        return self.error(error.text, [*prefix, *error.path])
+
+
+class _FileSource:
+    """Positions in a file: of the key where there is one, for an error is about the member."""
+
+    def __init__(self, text: ConfigurationText) -> None:
+        self._text = text
+
+    def locate(self, path: Path) -> str:
+        return self._text.position(path)
+
+    def locate_key(self, path: Path) -> str:
+        return self._text.key_position(path)
+
+
+def read_file(name: str) -> Document:
+    """Read a configuration file: JSON with comments and ``<?include "file"?>``.
+
+    Names of included files are taken relative to the file that includes them.
+
+    Raises:
+        ConfigurationError: it cannot be opened or read; the text begins ``file:line.column``.
+    """
+    # Loaded only here: a daemon without a configuration file needs no reader of files.
+    from bridle.wire.configuration_text import parse
+
+    try:
+        text = parse(_content(name), name=name, include=_include)
+    except OSError as error:
+        raise ConfigurationError(f"Unable to open file {name}: {error.strerror}") from error
+    document = Document(text.value, _FileSource(text))
+    document.warnings = list(text.warnings)
+    return document
+
+
+def _include(name: str, including: str) -> tuple[str, str]:
+    path = str(FilePath(including).parent / name)
+    return path, _content(path)
+
+
+def _content(name: str) -> str:
+    path = FilePath(name)
+    if path.stat().st_size > FILE_LIMIT:
+        raise ConfigurationError(f"{name} is too large: more than {FILE_LIMIT} bytes")
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{name} is not UTF-8: byte {error.start}") from error
+
+
+def from_command(command: Command) -> Document:
+    """The configuration in the arguments of ``config-set`` or ``config-test``.
+
+    Raises:
+        ArgumentError: there are no arguments, or they are no map; in Kea's words.
+    """
+    arguments = command.arguments
+    if arguments is UNSET:
+        raise ArgumentError("Missing mandatory 'arguments' parameter.")
+    if not isinstance(arguments, dict):
+        where = command.locate(["arguments"])
+        raise ArgumentError(
+            f"Error during command processing: get(string) called on a non-map Element in ({where})"
+        )
+    return Document(arguments, command.source, ["arguments"])

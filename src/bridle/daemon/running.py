@@ -1,0 +1,144 @@
+"""A daemon's life: configured, started, listening, and ended in order.
+
+``run`` is for a process that is the daemon; ``serve`` for a program that runs asyncio already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+
+from bridle.core.errors import BridleError
+from bridle.daemon.channels import ControlChannels
+from bridle.daemon.common import CommonCommands
+from bridle.daemon.configuration import ConfigurationOwner
+from bridle.daemon.daemon import Daemon
+from bridle.daemon.document import Document
+from bridle.net.endpoint import Endpoint
+from bridle.server import GRACE, Server
+
+__all__ = ["Running", "loop_factory", "run", "serve"]
+
+_log = logging.getLogger("bridle.daemon")
+
+
+class Running:
+    """A daemon that listens."""
+
+    def __init__(self, daemon: Daemon, server: Server, owner: ConfigurationOwner) -> None:
+        self.daemon = daemon
+        self.server = server
+        self.owner = owner
+        self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._reloading: asyncio.Task[None] | None = None
+
+    def shut_down(self, exit_value: int = 0) -> None:
+        """Ask the daemon to end with this exit status. The first one asked for counts."""
+        if not self._exit.done():
+            self._exit.set_result(exit_value)
+
+    def reload(self) -> None:
+        """Ask for the configuration file to be read again; what goes wrong is logged."""
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.get_running_loop().create_task(self._reload())
+
+    async def _reload(self) -> None:
+        try:
+            await self.owner.load()
+        except BridleError as error:
+            _log.error("reload failed, the previous configuration goes on: %s", error)
+        else:
+            _log.info("configuration reloaded")
+
+    async def wait(self) -> int:
+        """Wait until somebody asks the daemon to end; the exit status that was asked for."""
+        return await asyncio.shield(self._exit)
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    daemon: Daemon,
+    *endpoints: str | Endpoint,
+    configuration_file: str | None = None,
+) -> AsyncIterator[Running]:
+    """Let a daemon be managed while the context is entered.
+
+    ``endpoints`` come on top of those that the configuration names.
+
+    Raises:
+        ConfigurationError: the configuration file cannot be used.
+        EndpointError: an endpoint is malformed or cannot be listened on.
+    """
+    began = time.monotonic()
+    server = Server(daemon.manager, answer=daemon.http_answer, banner=daemon.banner)
+    owner = ConfigurationOwner(daemon, configuration_file)
+    running = Running(daemon, server, owner)
+    CommonCommands(daemon, owner, uptime=lambda: int(time.monotonic() - began), shut_down=running.shut_down)
+    try:
+        if configuration_file is None:
+            await owner.change(Document({daemon.root: {}}))
+        else:
+            await owner.load()
+        await daemon.start()
+        # Only now: nobody gets an answer before the daemon is ready.
+        await owner.open_channels(ControlChannels(server))
+        for endpoint in endpoints:
+            await server.listen(endpoint)
+        yield running
+    finally:
+        await server.close(GRACE)
+        await daemon.stop()
+
+
+async def _main(
+    daemon: Daemon,
+    endpoints: tuple[str | Endpoint, ...],
+    configuration_file: str | None,
+    on_ready: Callable[[Running], None] | None,
+) -> int:
+    loop = asyncio.get_running_loop()
+    async with serve(daemon, *endpoints, configuration_file=configuration_file) as running:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, running.shut_down, 0)
+        loop.add_signal_handler(signal.SIGHUP, running.reload)
+        if on_ready is not None:
+            on_ready(running)
+        return await running.wait()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's event loop where it is installed; None means asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def run(
+    daemon: Daemon,
+    *endpoints: str | Endpoint,
+    configuration_file: str | None = None,
+    on_ready: Callable[[Running], None] | None = None,
+) -> None:
+    """Run a daemon until ``shutdown``, SIGTERM or SIGINT; SIGHUP reads the configuration file again.
+
+    ``on_ready`` is called once it listens. What keeps the daemon from starting is printed.
+
+    Raises:
+        SystemExit: with the daemon's exit value where that is not 0, with 1 where it could not start.
+    """
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            status = runner.run(_main(daemon, endpoints, configuration_file, on_ready))
+    except BridleError as error:
+        print(f"{daemon.root}: {error}", file=sys.stderr)  # noqa: T201 - a daemon that cannot start says why
+        status = 1
+    if status:
+        raise SystemExit(status)

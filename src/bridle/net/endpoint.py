@@ -1,0 +1,117 @@
+"""Where messages travel: ``[DIALECT+]TRANSPORT:ADDRESS``.
+
+``unix:/run/kea/kea4-ctrl-socket``, ``binrpc+tcp:127.0.0.1:2046``, ``http://127.0.0.1:8000``, ``qb:crmd``.
+The dialect defaults to ``kea``. Options follow a ``?``, as in ``unix:/run/t.sock?mode=0600&group=kea``.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from msgspec import Struct
+
+from bridle.core.errors import EndpointError
+
+__all__ = ["Endpoint"]
+
+_PATHS = frozenset({"unix", "unixd", "fifo"})
+_PORTS = frozenset({"tcp", "udp"})
+_WEB = {"http": 80, "https": 443}
+_EXAMPLES = "unix:/run/name.sock, http://127.0.0.1:8000, binrpc+tcp:127.0.0.1:2046"
+
+
+class Endpoint(Struct, frozen=True):
+    """A place to listen on or to connect to.
+
+    ``path`` is a file of ``unix``, ``unixd`` and ``fifo``, the service's name of ``qb``, the URL's path of
+    ``http``; ``host`` and ``port`` belong to ``tcp``, ``udp``, ``http`` and ``https``. ``user`` and
+    ``password`` are a URL's; ``str()`` leaves the password out.
+    """
+
+    transport: str
+    dialect: str = "kea"
+    path: str = ""
+    host: str = ""
+    port: int = 0
+    user: str = ""
+    password: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Read an endpoint.
+
+        Raises:
+            EndpointError: it is none; the text says which part is wrong.
+        """
+        head, colon, address = text.partition(":")
+        dialect, plus, transport = head.rpartition("+")
+        if plus and not dialect:
+            raise EndpointError(f"endpoint '{text}': a dialect must stand before '+'")
+        if not colon or not address:
+            raise EndpointError(f"endpoint '{text}' is not TRANSPORT:ADDRESS, as in {_EXAMPLES}")
+        dialect = dialect or "kea"
+        if transport in _WEB:
+            return cls._web(text, transport, dialect)
+        address, _, query = address.partition("?")
+        options = tuple(parse_qsl(query, keep_blank_values=True))
+        if transport in _PATHS:
+            return cls(transport, dialect, path=address, options=options)
+        if transport == "qb":
+            return cls(transport, "pacemaker" if not plus else dialect, path=address, options=options)
+        if transport in _PORTS:
+            host, port = _host_and_port(text, address)
+            return cls(transport, dialect, host=host, port=port, options=options)
+        known = ", ".join(sorted([*_PATHS, *_PORTS, *_WEB, "qb"]))
+        raise EndpointError(f"endpoint '{text}': unknown transport '{transport}'; known are {known}")
+
+    @classmethod
+    def _web(cls, text: str, transport: str, dialect: str) -> Endpoint:
+        parts = urlsplit(text.rpartition("+")[2] if "+" in text.partition(":")[0] else text)
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise EndpointError(f"endpoint '{text}': {error}") from error
+        if not parts.hostname:
+            raise EndpointError(f"endpoint '{text}' names no host, as in {transport}://127.0.0.1:8000")
+        return cls(
+            transport,
+            dialect,
+            path=parts.path or "/",
+            host=parts.hostname,
+            port=_WEB[transport] if port is None else port,
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            options=tuple(parse_qsl(parts.query, keep_blank_values=True)),
+        )
+
+    def option(self, name: str) -> str | None:
+        """The value of an option; None when it was not given."""
+        return dict(self.options).get(name)
+
+    def __str__(self) -> str:
+        head = f"{self.dialect}+{self.transport}" if self.dialect != "kea" else self.transport
+        if self.transport in _WEB:
+            user = f"{self.user}@" if self.user else ""
+            path = "" if self.path == "/" else self.path
+            return f"{head}://{user}{_bracketed(self.host)}:{self.port}{path}"
+        if self.transport in _PORTS:
+            return f"{head}:{_bracketed(self.host)}:{self.port}"
+        if self.transport == "qb" and self.dialect == "pacemaker":
+            head = "qb"
+        return f"{head}:{self.path}"
+
+
+def _host_and_port(text: str, address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise EndpointError(f"endpoint '{text}' needs HOST:PORT with a port from 0 to 65535")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if not host:
+        raise EndpointError(f"endpoint '{text}' names no host")
+    return host, int(port)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,250 @@
+"""The HTTP listener: a port, the connections that came in by it, and how both come to their end.
+
+``retire()`` gives the port free and lets connections go on until their next answer; ``close()`` waits for
+answers in flight and cuts what is left. What a connection does is in :mod:`bridle.net.http_carrier`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+
+from bridle.core.errors import EndpointError
+from bridle.core.messages import Peer
+from bridle.net.http_carrier import (
+    IDLE_TIMEOUT,
+    LINGER,
+    PIPELINE_LIMIT,
+    REQUEST_TIMEOUT,
+    WRITE_TIMEOUT,
+    HttpCarrier,
+    HttpHandler,
+)
+from bridle.wire.http import BODY_LIMIT
+
+__all__ = [
+    "CONNECTION_LIMIT",
+    "GRACE",
+    "IDLE_TIMEOUT",
+    "LINGER",
+    "PIPELINE_LIMIT",
+    "REFUSED_LIMIT",
+    "REQUEST_TIMEOUT",
+    "WRITE_TIMEOUT",
+    "HttpCarrier",
+    "HttpHandler",
+    "HttpListener",
+]
+
+# Kea has no limit. A thousand management clients at once are a leak somewhere, and cost about 10 MB.
+CONNECTION_LIMIT = 1024
+# Connections beyond the limit that are told so at the same time; the rest are cut, as telling takes a while.
+REFUSED_LIMIT = 64
+# Seconds that closing gives to answers in flight: longer than a local daemon takes, short for an operator.
+GRACE = 5.0
+# Seconds that tasks get to notice that they are cancelled.
+_CANCEL_TIMEOUT = 1.0
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+_log = logging.getLogger("bridle.http")
+
+
+class HttpListener:
+    """A listening port. Made by :meth:`open`."""
+
+    def __init__(
+        self,
+        handler: HttpHandler,
+        *,
+        scheme: str = "http",
+        body_limit: int = BODY_LIMIT,
+        max_connections: int = CONNECTION_LIMIT,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.handler = handler
+        self.body_limit = body_limit
+        self._scheme = scheme
+        self._max_connections = max_connections
+        self._carriers: set[HttpCarrier] = set()
+        self._refused: set[HttpCarrier] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._retired = False
+        self._quiet = asyncio.Event()
+        self._address = ("", 0)
+        self._date = b""
+        self._date_until = 0.0
+
+    @classmethod
+    async def open(
+        cls,
+        host: str,
+        port: int,
+        handler: HttpHandler,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        body_limit: int = BODY_LIMIT,
+        max_connections: int = CONNECTION_LIMIT,
+    ) -> HttpListener:
+        """Listen on an address; port 0 takes a free one. With ``ssl_context`` it is HTTPS.
+
+        ``body_limit`` bounds a request's body, in bytes; ``max_connections`` the connections at a time, of
+        which further ones are answered 503.
+
+        Raises:
+            EndpointError: the address cannot be listened on.
+        """
+        scheme = "http" if ssl_context is None else "https"
+        listener = cls(handler, scheme=scheme, body_limit=body_limit, max_connections=max_connections)
+        handshake = None if ssl_context is None else REQUEST_TIMEOUT
+        shutdown = None if ssl_context is None else LINGER
+        try:
+            listener._server = await listener.loop.create_server(
+                lambda: HttpCarrier(listener),
+                host,
+                port,
+                ssl=ssl_context,
+                backlog=max_connections,
+                ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=shutdown,
+            )
+        except (OSError, OverflowError) as error:
+            where = f"{scheme}://{_host_and_port(host, port)}"
+            raise EndpointError(f"cannot listen on {where}: {_reason(error)}") from error
+        listener._address = listener._server.sockets[0].getsockname()[:2]
+        return listener
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and the port, the real one."""
+        return self._address
+
+    @property
+    def url(self) -> str:
+        """The same as a URL, without a path."""
+        return f"{self._scheme}://{_host_and_port(*self._address)}"
+
+    def retire(self) -> None:
+        """Take no new connections, and free the port at once.
+
+        Open connections go on: each ends with its next answer, or when it has been idle for long.
+        """
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self._retired = True
+        for carrier in self._carriers:
+            carrier.retire()
+
+    async def close(self, grace: float = GRACE) -> None:
+        """Take no new connections, end idle ones, deliver the answers in flight.
+
+        What is not done after ``grace`` seconds is cut, and its handlers are cancelled.
+        """
+        self.retire()
+        for carrier in tuple(self._carriers):
+            carrier.drain()
+        self._notice()
+        if not await self._ends_within(grace):
+            _log.warning("%s: cutting %d connections after %g s", self.url, len(self._carriers), grace)
+        for carrier in (*self._carriers, *self._refused):
+            carrier.abort()
+        for task in self._tasks:
+            task.cancel()
+        if not await self._ends_within(_CANCEL_TIMEOUT):
+            _log.error("%s: %d handlers do not end though they were cancelled", self.url, len(self._tasks))
+
+    async def _ends_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # What a connection needs.
+
+    def peer_of(self, transport: asyncio.BaseTransport) -> Peer:
+        """Who is at the other end: the address, and the names in its certificate."""
+        certificate: Mapping[str, object] = transport.get_extra_info("peercert") or {}
+        return Peer(
+            transport=self._scheme,
+            address=transport.get_extra_info("peername", ("",))[0],
+            tls_subject=_common_name(certificate.get("subject")),
+            tls_issuer=_common_name(certificate.get("issuer")),
+        )
+
+    def admit(self, carrier: HttpCarrier) -> bool:
+        """Take up a connection; False when there are too many."""
+        if len(self._carriers) < self._max_connections:
+            self._carriers.add(carrier)
+            self._quiet.clear()
+            if self._retired:
+                carrier.retire()
+            return True
+        self._refused.add(carrier)
+        self._quiet.clear()
+        if len(self._refused) > REFUSED_LIMIT:
+            self._refused.pop().abort()
+        return False
+
+    def forget(self, carrier: HttpCarrier) -> None:
+        """Take note that a connection is gone."""
+        self._carriers.discard(carrier)
+        self._refused.discard(carrier)
+        self._notice()
+
+    def watch(self, task: asyncio.Task[None]) -> None:
+        """Remember a connection's task until it is done."""
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._notice()
+
+    def _notice(self) -> None:
+        if not (self._carriers or self._refused or self._tasks):
+            self._quiet.set()
+
+    def date(self) -> bytes:
+        """The current time as HTTP writes it, made once a second."""
+        now = self.loop.time()
+        if now >= self._date_until:
+            seconds = time.time()
+            self._date = _write_date(seconds)
+            self._date_until = now + 1.0 - seconds % 1.0
+        return self._date
+
+
+def _write_date(seconds: float) -> bytes:
+    """RFC 9110 §5.6.7, whatever the locale."""
+    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(seconds)
+    date = f"{_DAYS[weekday]}, {day:02d} {_MONTHS[month - 1]} {year:04d}"
+    return f"{date} {hour:02d}:{minute:02d}:{second:02d} GMT".encode("ascii")
+
+
+def _common_name(name: object) -> str | None:
+    """The CN of a distinguished name as :meth:`ssl.SSLSocket.getpeercert` has it."""
+    parts: Sequence[Sequence[tuple[str, str]]] = name if isinstance(name, tuple) else ()
+    return next((value for part in parts for key, value in part if key == "commonName"), None)
+
+
+def _host_and_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _reason(error: OSError | OverflowError) -> str:
+    if isinstance(error, OverflowError):
+        return "a port is a number from 0 to 65535"
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return str(error.strerror or error)
+    text = os.strerror(error.errno)
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,359 @@
+"""One HTTP connection, server side: bytes from a transport to :mod:`bridle.wire.http`, answers back in order.
+
+Plain handlers are answered inline and their answers written once per read. An awaitable is awaited in one
+task, which then goes on with what waits behind it. One timer per connection bounds every wait for the client:
+for a request to come to its end, for the next one, for an answer to be taken in. While a handler works, no
+time runs: its deadlines are its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias, cast
+
+from bridle.core.messages import Peer
+from bridle.wire.http import HttpRequest, HttpResponse, HttpServerConnection, stock
+
+__all__ = [
+    "IDLE_TIMEOUT",
+    "LINGER",
+    "PIPELINE_LIMIT",
+    "REQUEST_TIMEOUT",
+    "WRITE_BATCH",
+    "WRITE_TIMEOUT",
+    "HttpCarrier",
+    "HttpHandler",
+]
+
+# Seconds without a byte in which a request must come to its end, from the connection on: Kea's default.
+REQUEST_TIMEOUT = 10.0
+# Seconds from an answer to the next request, after which the connection ends in silence: Kea's default.
+IDLE_TIMEOUT = 30.0
+# Seconds in which a client must take in some of what it asked for; as long as it may be silent itself.
+WRITE_TIMEOUT = 10.0
+# Seconds that a client which still sends gets to read its answer. A close with bytes unread resets the
+# connection, and takes the answer away with it.
+LINGER = 2.0
+# Requests that may wait behind one in work before the connection is read no further; no pipelining client
+# keeps more under way. Bodies that wait may also not be larger together than one may be.
+PIPELINE_LIMIT = 64
+# Bytes of answers that are collected before they are written: the mark at which transports report that the
+# client does not read, so that no more than twice that is held for one that does not.
+WRITE_BATCH = 64 * 1024
+
+HttpHandler: TypeAlias = Callable[[HttpRequest, Peer], HttpResponse | Awaitable[HttpResponse]]
+"""Answers a request: at once, or with an awaitable that is then awaited in the connection's task."""
+
+_Message: TypeAlias = HttpRequest | HttpResponse
+_Late: TypeAlias = tuple[HttpRequest, Awaitable[HttpResponse]]
+_FOREVER = float("inf")
+
+_log = logging.getLogger("bridle.http")
+
+
+class Host(Protocol):
+    """What a connection needs of its listener."""
+
+    loop: asyncio.AbstractEventLoop
+    handler: HttpHandler
+    body_limit: int
+
+    def peer_of(self, transport: asyncio.BaseTransport) -> Peer:
+        """Who is at the other end."""
+        ...
+
+    def admit(self, carrier: HttpCarrier) -> bool:
+        """Take up a connection; False when there are too many."""
+        ...
+
+    def forget(self, carrier: HttpCarrier) -> None:
+        """Take note that a connection is gone."""
+        ...
+
+    def watch(self, task: asyncio.Task[None]) -> None:
+        """Remember a connection's task until it is done."""
+        ...
+
+    def date(self) -> bytes:
+        """The current time as HTTP writes it."""
+        ...
+
+
+class HttpCarrier(asyncio.Protocol):
+    """One client's connection."""
+
+    peer: Peer
+    _transport: asyncio.Transport
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._loop = host.loop
+        self._handler = host.handler
+        self._http = HttpServerConnection(host.body_limit)
+        self._waiting: deque[_Message] = deque()
+        self._written: list[bytes] = []
+        self._size = 0
+        self._task: asyncio.Task[None] | None = None
+        self._untouched: Awaitable[HttpResponse] | None = None  # given to a task that has not begun
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = _FOREVER
+        self._unsent = 0
+        self._answered = False
+        self._paused = False  # nothing is read
+        self._blocked = False  # the client does not read
+        self._half_closed = False
+        self._ending = False
+        self._lingering = False
+
+    # What the transport reports.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, or say at once that there are too many."""
+        self._transport = cast(asyncio.Transport, transport)
+        if self._host.admit(self):
+            self.peer = self._host.peer_of(transport)
+            self._touch(REQUEST_TIMEOUT)
+        else:
+            self._write(self._http.reject(503, self._host.date()))
+            self._end(linger=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; what works on an answer is cancelled."""
+        self._ending = True
+        self._deadline = _FOREVER
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            if inspect.iscoroutine(self._untouched):
+                self._untouched.close()
+        self._host.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, and answer what they complete."""
+        if self._ending:
+            return
+        messages = self._http.receive(data)
+        if messages:
+            self._waiting.extend(messages)
+        elif not self._http.begun:
+            return
+        if self._task is None and not self._blocked:
+            self._work()
+        else:
+            self._throttle()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it has asked is still answered, where the transport can."""
+        if self._ending:
+            return False
+        self._half_closed = True
+        self._waiting.extend(self._http.receive_eof())
+        if self._task is None and not self._blocked:
+            self._work()
+        return not self._transport.is_closing() and self._transport.can_write_eof()
+
+    def pause_writing(self) -> None:
+        """The client does not read: neither is it read."""
+        self._blocked = True
+        self._unsent = self._transport.get_write_buffer_size()
+        self._touch(WRITE_TIMEOUT)
+        self._throttle()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._blocked = False
+        if self._ending:
+            return
+        if self._task is None:
+            self._work()
+        else:
+            self._touch(None)
+
+    # The work.
+
+    def _work(self) -> None:
+        """Answer what waits, until something has to be waited for."""
+        late = self._advance()
+        if late is not None:
+            self._touch(None)
+            self._task = self._loop.create_task(self._await(late))
+            self._untouched = late[1]
+            self._host.watch(self._task)
+        self._flush()
+        if late is None:
+            self._rest()
+
+    def _advance(self) -> _Late | None:
+        """Answer what can be answered at once; the first request whose answer has to be awaited."""
+        waiting, http = self._waiting, self._http
+        while waiting and not self._blocked and not http.closing:
+            message = waiting.popleft()
+            if type(message) is not HttpRequest:
+                self._refuse(cast(HttpResponse, message))
+                continue
+            try:
+                answer = self._handler(message, self.peer)
+            except Exception:
+                answer = self._failed(message)
+            if type(answer) is not HttpResponse:
+                return message, cast("Awaitable[HttpResponse]", answer)
+            self._put(message, answer)
+        return None
+
+    async def _await(self, late: _Late | None) -> None:
+        self._untouched = None
+        while late is not None:
+            request, answer = late
+            if self._written:
+                self._loop.call_soon(self._flush)  # what was answered before must not wait for this
+            try:
+                response = await answer
+            except Exception:
+                response = self._failed(request)
+            self._put(request, response)
+            late = self._advance()
+        self._task = None
+        self._flush()
+        self._rest()
+
+    def _failed(self, request: HttpRequest) -> HttpResponse:
+        _log.exception("%s: the handler of %s %s failed", self.peer.address, request.method, request.target)
+        return stock(500)
+
+    def _refuse(self, refusal: HttpResponse) -> None:
+        _log.info("%s: refused with %d: %s", self.peer.address, refusal.status, self._http.fault)
+        self._put(None, refusal)
+
+    def _put(self, request: HttpRequest | None, response: HttpResponse) -> None:
+        date = self._host.date()
+        try:
+            data = self._http.respond(request, response, date)
+        except Exception:
+            _log.exception("%s: the answer cannot be written", self.peer.address)
+            data = self._http.respond(request, stock(500), date)
+        self._answered = True
+        self._written.append(data)
+        self._size += len(data)
+        if self._size >= WRITE_BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._written:
+            data = b"".join(self._written)
+            self._written.clear()
+            self._size = 0
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        # uvloop raises where asyncio warns.
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _rest(self) -> None:
+        """Nothing is being worked on: end, or wait for more."""
+        if self._blocked or self._ending:
+            return
+        http = self._http
+        if http.closing:
+            self._end(linger=http.trailing or bool(self._waiting))
+            return
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+        if http.begun:
+            if invitation := http.invite():
+                self._write(invitation)
+            self._touch(REQUEST_TIMEOUT)
+        else:
+            self._touch(IDLE_TIMEOUT)
+
+    def _throttle(self) -> None:
+        if self._paused or self._transport.is_closing():
+            return
+        if self._blocked or len(self._waiting) > PIPELINE_LIMIT or self._held() > self._host.body_limit:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _held(self) -> int:
+        return sum(len(message.body) for message in self._waiting)
+
+    # The clock.
+
+    def _touch(self, timeout: float | None) -> None:
+        """Count ``timeout`` seconds from now; the one timer is only ever moved forward lazily."""
+        if timeout is None:
+            self._deadline = _FOREVER
+            return
+        self._deadline = self._loop.time() + timeout
+        if self._timer is None or self._timer.when() > self._deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._deadline == _FOREVER:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+        elif self._ending or self._blocked:
+            self._unread()
+        elif self._answered and self._http.idle:
+            self._end()
+        else:
+            self._write(self._http.expire(self._host.date()))
+            self._end(linger=True)
+
+    def _unread(self) -> None:
+        """Cut a client that takes nothing in; one that took some has as long again."""
+        unsent, before = self._transport.get_write_buffer_size(), self._unsent
+        self._unsent = unsent
+        if 0 < unsent < before:
+            self._touch(WRITE_TIMEOUT)
+        elif self._lingering and not unsent:
+            self._lingering = False
+            self._transport.close()
+            self._touch(WRITE_TIMEOUT)
+        else:
+            self._transport.abort()
+
+    # The end.
+
+    def _end(self, *, linger: bool = False) -> None:
+        """Close so that the client gets all that was written, and meets an end rather than a reset."""
+        self._ending = True
+        self._waiting.clear()
+        if self._transport.is_closing():
+            return
+        self._unsent = self._transport.get_write_buffer_size()
+        if not linger or self._half_closed:
+            self._transport.close()
+            self._touch(WRITE_TIMEOUT)
+            return
+        self._lingering = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        self._touch(LINGER)
+
+    def retire(self) -> None:
+        """End with the next answer that leaves nothing under way."""
+        self._http.finish()
+
+    def drain(self) -> None:
+        """End as soon as nothing is under way."""
+        self._http.finish()
+        if self._http.idle and not self._ending:
+            self._end()
+
+    def abort(self) -> None:
+        """End now."""
+        self._transport.abort()

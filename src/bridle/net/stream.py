@@ -1,0 +1,266 @@
+"""Stream connections, server side: bytes from the transport to a dialect, answers back in order.
+
+One connection is one protocol object with one timer. Answers of plain handlers are collected and written
+once per read; a coroutine handler's answer is awaited in one task for the connection, which then goes on with
+what is queued behind it. What a handler does not get to answer before its peer is gone is finished all the
+same and dropped: a configuration change is not torn in half because a client left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from bridle.core.messages import Command, Peer, Response
+from bridle.core.results import Result
+from bridle.wire.dialect import Dialect, Message, Refusal, ServerDialect
+
+__all__ = ["CONNECTION_LIMIT", "LINGER", "QUEUE_LIMIT", "WRITE_TIMEOUT", "StreamConnection", "StreamListener"]
+
+# Kea keeps no bound; a thousand idle control connections are a leak somewhere, and cost about 10 MB.
+CONNECTION_LIMIT = 1024
+# Commands that may wait behind a slow one before the connection is read no further.
+QUEUE_LIMIT = 128
+# Seconds in which a client must take in what it asked for; Kea's own inactivity limit (facts/kea.md §1.2).
+WRITE_TIMEOUT = 10.0
+# Seconds that a client which sent more than was read gets to see the end, so that it meets EOF, not a reset.
+LINGER = 1.0
+
+Execute = Callable[[Command], Response | Awaitable[Response]]
+PeerOf = Callable[[asyncio.BaseTransport], Peer]
+
+_log = logging.getLogger("bridle.net")
+
+
+class StreamConnection(asyncio.Protocol):
+    """One client's connection."""
+
+    _transport: asyncio.Transport
+    _dialect: ServerDialect
+
+    def __init__(self, listener: StreamListener) -> None:
+        self._listener = listener
+        self._loop = listener.loop
+        self._queue: deque[Message] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._blocked = False
+        self._half_closed = False
+        self._ending = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        listener = self._listener
+        self._dialect = listener.dialect.server(listener.peer_of(transport))
+        if len(listener.connections) >= listener.connection_limit:
+            text = f"too many connections: at most {listener.connection_limit} are served"
+            self._transport.write(self._dialect.refuse(text))
+            self._end(linger=True)
+            return
+        listener.connections.add(self)
+        self._touch(self._dialect.idle_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.forget(self)
+        self._queue.clear()
+        self._ending = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._ending:
+            return
+        self._queue.extend(self._dialect.receive(data))
+        if self._task is None and not self._blocked:
+            self._work()
+        elif len(self._queue) > QUEUE_LIMIT:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        if self._ending:
+            return False
+        self._half_closed = True
+        self._queue.extend(self._dialect.receive_eof())
+        if self._task is None and not self._blocked:
+            self._work()
+        return not self._ending
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+        self._touch(WRITE_TIMEOUT)
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        if self._task is None and not self._ending:
+            self._work()
+
+    def _work(self) -> None:
+        """Answer what is queued until something has to be waited for."""
+        queue, written = self._queue, []
+        while queue and not self._blocked:
+            message = queue.popleft()
+            if type(message) is Refusal:
+                written.append(message.data)
+                continue
+            outcome = self._listener.execute(cast(Command, message))
+            if type(outcome) is not Response:
+                self._task = self._loop.create_task(
+                    self._wait(cast(Command, message), cast("Awaitable[Response]", outcome))
+                )
+                self._listener.watch(self._task)
+                self._touch(None)
+                break
+            written.append(self._respond(cast(Command, message), outcome))
+        if written:
+            self._transport.write(b"".join(written))
+        if self._task is None:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is being worked on: end, or wait for more."""
+        if self._blocked:
+            return
+        if self._dialect.closing or (self._half_closed and not self._queue):
+            self._end()
+        elif not self._ending:
+            self._transport.resume_reading()
+            self._touch(self._dialect.idle_timeout)
+
+    async def _wait(self, command: Command, outcome: Awaitable[Response]) -> None:
+        response = await outcome
+        self._task = None
+        if not self._transport.is_closing():
+            self._transport.write(self._respond(command, response))
+            self._work()
+
+    def _respond(self, command: Command, response: Response) -> bytes:
+        try:
+            return self._dialect.respond(command, response)
+        except Exception as error:
+            _log.exception("the answer to %r cannot be written", command.name)
+            return self._dialect.respond(
+                command, Response(Result.ERROR, f"the answer cannot be written: {error}")
+            )
+
+    def _touch(self, timeout: float | None) -> None:
+        """Count ``timeout`` seconds from now; the one timer is only ever moved forward lazily."""
+        if timeout is None:
+            self._deadline = float("inf")
+            return
+        self._deadline = self._loop.time() + timeout
+        if self._timer is None or self._timer.when() > self._deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._deadline == float("inf"):
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+        elif self._ending or self._blocked:
+            self._transport.abort()
+        else:
+            self._transport.write(self._dialect.expire())
+            self._end()
+
+    def _end(self, *, linger: bool = False) -> None:
+        """Close so that the client gets all that was written, and sees an end rather than a reset."""
+        self._ending = True
+        if (linger or self._dialect.trailing) and not self._half_closed:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._transport.resume_reading()
+            self._touch(LINGER)
+        else:
+            self._transport.close()
+            self._touch(WRITE_TIMEOUT)
+
+    def retire(self) -> None:
+        """End as soon as nothing is left to answer."""
+        if self._task is None and not self._queue and not self._blocked:
+            self._end()
+        else:
+            self._half_closed = True
+
+    def abort(self) -> None:
+        """End now."""
+        self._transport.abort()
+
+
+class StreamListener:
+    """A listening stream socket and the connections that came in by it."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        execute: Execute,
+        peer_of: PeerOf,
+        *,
+        connection_limit: int = CONNECTION_LIMIT,
+    ) -> None:
+        self.dialect = dialect
+        self.execute = execute
+        self.peer_of = peer_of
+        self.connection_limit = connection_limit
+        self.connections: set[StreamConnection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._quiet = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+        self._server: asyncio.AbstractServer | None = None
+
+    def forget(self, connection: StreamConnection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        self._notice()
+
+    def watch(self, task: asyncio.Task[None]) -> None:
+        """Remember a task that works on an answer until it is done."""
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._notice()
+
+    def _notice(self) -> None:
+        if not self.connections and not self._tasks:
+            self._quiet.set()
+        else:
+            self._quiet.clear()
+
+    async def start(self, listening: socket.socket) -> None:
+        """Accept connections on a bound, listening socket."""
+        connect = (
+            self.loop.create_unix_server if listening.family == socket.AF_UNIX else self.loop.create_server
+        )
+        self._server = await connect(lambda: StreamConnection(self), sock=listening)
+
+    def stop_accepting(self) -> None:
+        """Take no new connections; those that are open go on."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def close(self, grace: float = 5.0) -> None:
+        """Take no new connections, deliver the answers in flight, end idle connections.
+
+        What is not done after ``grace`` seconds is cut.
+        """
+        self.stop_accepting()
+        for connection in tuple(self.connections):
+            connection.retire()
+        self._notice()
+        try:
+            await asyncio.wait_for(self._quiet.wait(), grace)
+        except TimeoutError:
+            _log.warning("cutting %d connections that did not end in %s s", len(self.connections), grace)
+        for connection in tuple(self.connections):
+            connection.abort()
+        await asyncio.sleep(0)

@@ -1,0 +1,53 @@
+"""What a channel is: a dialect on an endpoint, listening."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import msgspec
+
+from bridle.core.messages import Command
+from bridle.net.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    import ssl
+
+    from bridle.access.basic import BasicAuthentication
+    from bridle.wire.http import HttpResponse
+
+__all__ = ["GRACE", "Answer", "Channel", "HttpSettings"]
+
+# Seconds that a closing channel gives to answers in flight before it cuts them.
+GRACE = 5.0
+
+Answer: TypeAlias = "Callable[[Command], HttpResponse | Awaitable[HttpResponse]]"
+
+
+class HttpSettings(msgspec.Struct, frozen=True):
+    """What an HTTP channel needs besides its address. ``headers`` go into every answer."""
+
+    tls: ssl.SSLContext | None = None
+    authentication: BasicAuthentication | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Channel(Protocol):
+    """A dialect on an endpoint, listening."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens; the port is the real one."""
+        ...
+
+    def update(self, settings: HttpSettings) -> None:
+        """Use other settings for the requests to come."""
+        ...
+
+    def retire(self) -> None:
+        """Take no new connections; those that are open go on until they end by themselves."""
+        ...
+
+    async def close(self, grace: float = GRACE) -> None:
+        """Take no new connections, deliver the answers in flight within ``grace`` seconds, end."""
+        ...

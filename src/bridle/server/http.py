@@ -1,0 +1,85 @@
+"""HTTP channels: requests to commands, for a daemon as for the agent."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from bridle.core.manager import Outcome
+from bridle.core.messages import Command, Peer, Response
+from bridle.net.endpoint import Endpoint
+from bridle.net.http import HttpListener
+from bridle.server.channel import GRACE, Answer, HttpSettings
+from bridle.wire.http import HttpRequest, HttpResponse, stock
+from bridle.wire.kea_http import read_request, wrap
+
+__all__ = ["HttpChannel", "HttpCommands", "answer_with"]
+
+
+def answer_with(execute: Callable[[Command], Outcome]) -> Answer:
+    """Answer HTTP commands as a daemon does: in a list of one."""
+
+    def answer(command: Command) -> HttpResponse | Awaitable[HttpResponse]:
+        outcome = execute(command)
+        return wrap([outcome]) if isinstance(outcome, Response) else later(outcome)
+
+    async def later(outcome: Awaitable[Response]) -> HttpResponse:
+        return wrap([await outcome])
+
+    return answer
+
+
+class HttpCommands:
+    """HTTP requests to commands, for one listener: what Kea's HTTP channels check, in their order."""
+
+    def __init__(self, answer: Answer, banner: str, settings: HttpSettings) -> None:
+        self._answer = answer
+        self._banner = banner
+        self.settings = settings
+
+    def __call__(self, request: HttpRequest, peer: Peer) -> HttpResponse | Awaitable[HttpResponse]:
+        """Answer a request: syntax first, then who asks, then the command (``facts/kea.md`` §2.1)."""
+        if request.method in ("GET", "HEAD") and request.target == "/":
+            return self._dressed(HttpResponse(200, self._banner.encode(), content_type="text/plain"))
+        command = read_request(request, peer)
+        if isinstance(command, HttpResponse) and command.status != 200:
+            return self._dressed(command)
+        authentication = self.settings.authentication
+        if authentication is not None and authentication.required:
+            user = authentication.user(request.headers.get("authorization"))
+            if user is None:
+                challenge = (("WWW-Authenticate", authentication.challenge),)
+                return self._dressed(stock(401, headers=challenge))
+            if isinstance(command, Command):
+                peer = msgspec.structs.replace(peer, user=user)
+                command = msgspec.structs.replace(command, peer=peer)
+        answer = command if isinstance(command, HttpResponse) else self._answer(command)
+        if isinstance(answer, HttpResponse):
+            return self._dressed(answer)
+        return self._dress_later(answer) if self.settings.headers else answer
+
+    def _dressed(self, response: HttpResponse) -> HttpResponse:
+        extra = self.settings.headers
+        return msgspec.structs.replace(response, headers=response.headers + extra) if extra else response
+
+    async def _dress_later(self, answer: Awaitable[HttpResponse]) -> HttpResponse:
+        return self._dressed(await answer)
+
+
+class HttpChannel:
+    """An HTTP listener."""
+
+    def __init__(self, endpoint: Endpoint, listener: HttpListener, commands: HttpCommands) -> None:
+        self.endpoint = endpoint
+        self._listener = listener
+        self._commands = commands
+
+    def update(self, settings: HttpSettings) -> None:
+        self._commands.settings = settings
+
+    def retire(self) -> None:
+        self._listener.retire()
+
+    async def close(self, grace: float = GRACE) -> None:
+        await self._listener.close(grace)

@@ -1,0 +1,1 @@
+"""Dialects: bytes to messages and back. No I/O, no clock, no asyncio."""

@@ -1,0 +1,136 @@
+"""What every dialect fulfils, on the server's side and on the client's.
+
+A dialect object stands for one conversation: one stream connection, or one datagram. It is fed the bytes
+that the carrier read, in whatever pieces, and gives messages; it is given answers and gives bytes. It never
+waits, never looks at a clock and never touches a socket: the carrier does that, and calls :meth:`expire` when
+``idle_timeout`` seconds went by without a byte.
+
+How the four wires fit:
+
+================  =========================================================================================
+``kea``           one command a connection, then ``closing``; a client may ask to keep it (see ``wire.kea``)
+``binrpc``        any number of commands; ``Command.tag`` is the cookie; faults are answers or Refusals
+``fifo``          ``Command.tag`` is the name of the reply fifo; over TCP ``closing`` after the answer
+``bngblaster``    as ``kea``, with another grammar and other words
+``pacemaker``     libqb's carrier delivers whole messages; ``acknowledge`` fills the response ring at once,
+                  ``respond`` and ``notify`` fill the ring that ``Command.tag`` says
+================  =========================================================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, cast
+
+from msgspec import Struct
+
+from bridle.core.errors import EndpointError
+from bridle.core.messages import Command, Event, Peer, Response
+
+__all__ = ["ClientDialect", "Dialect", "Message", "Refusal", "ServerDialect", "dialect"]
+
+
+class Refusal(Struct, frozen=True):
+    """What a dialect answers by itself, in its turn among the other answers: no command was understood."""
+
+    data: bytes
+
+
+Message: TypeAlias = Command | Refusal
+
+
+class ServerDialect(Protocol):
+    """The server's side of one conversation."""
+
+    @property
+    def idle_timeout(self) -> float | None:
+        """Seconds without a byte from the peer after which the carrier calls :meth:`expire`; None: for ever."""
+        ...
+
+    @property
+    def closing(self) -> bool:
+        """True as soon as the conversation ends after the bytes that were handed out so far."""
+        ...
+
+    @property
+    def trailing(self) -> bool:
+        """True when bytes came that will get no answer: the carrier then ends without a reset."""
+        ...
+
+    def receive(self, data: bytes, /) -> Sequence[Message]:
+        """Take the bytes that came and return the messages that they complete, in order."""
+        ...
+
+    def receive_eof(self) -> Sequence[Message]:
+        """Take note that the peer sends no more, and return what that completes."""
+        ...
+
+    def expire(self) -> bytes:
+        """End a conversation that went silent; returns the words to end it with, possibly none."""
+        ...
+
+    def respond(self, command: Command, response: Response, /) -> bytes:
+        """Write the answer to a command of :meth:`receive`. Answers are given in the commands' order."""
+        ...
+
+    def refuse(self, text: str, /) -> bytes:
+        """End the conversation with an error that no command caused, such as a limit of the carrier."""
+        ...
+
+    def notify(self, event: Event, /) -> bytes:
+        """Write an event; empty where the dialect has no form for events."""
+        ...
+
+
+class ClientDialect(Protocol):
+    """The client's side of one conversation."""
+
+    @property
+    def reusable(self) -> bool:
+        """True when, after what was received so far, another request may be sent on this connection."""
+        ...
+
+    def request(self, command: Command, /) -> bytes:
+        """Write a command."""
+        ...
+
+    def receive(self, data: bytes, /) -> Sequence[Response]:
+        """Take the bytes that came and return the answers that they complete, in order.
+
+        Raises:
+            RemoteProtocolError: the bytes are no answer.
+        """
+        ...
+
+    def receive_eof(self) -> Sequence[Response]:
+        """Take note that the server sends no more, and return the answer that only its end completes.
+
+        Raises:
+            RemoteProtocolError: an answer was cut off.
+        """
+        ...
+
+
+class Dialect(NamedTuple):
+    """A dialect by name, and how a conversation in it is begun."""
+
+    name: str
+    server: Callable[[Peer], ServerDialect]
+    client: Callable[[bool], ClientDialect]
+    """Takes whether the server shall be asked to keep the connection, where the dialect has words for it."""
+
+
+_MODULES = {"kea": "bridle.wire.kea"}
+
+
+def dialect(name: str) -> Dialect:
+    """Look a dialect up by the name that endpoints use.
+
+    Raises:
+        EndpointError: there is no dialect of that name.
+    """
+    module = _MODULES.get(name)
+    if module is None:
+        raise EndpointError(f"unknown dialect '{name}'; known are: {', '.join(sorted(_MODULES))}")
+    return cast(Dialect, importlib.import_module(module).DIALECT)

@@ -1,0 +1,316 @@
+"""HTTP/1.1, the server's side: bytes to requests, and answers to bytes in Kea's form (``facts/kea.md`` §2.1).
+
+A connection takes bytes in whatever pieces and gives requests. What a client may not do is answered in its
+turn with a refusal, and nothing after it is read. There is no I/O and no clock here: the carrier says when
+time is up, and what date it is. The client's side is :mod:`bridle.wire.http_client`.
+
+Taken on purpose beyond Kea: chunked bodies, pipelining, ``Expect: 100-continue``. Done otherwise: limits, a
+length that is no number is refused, a HEAD is answered without a body, and the end of a connection is
+announced where Kea has no answer of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from http import HTTPStatus
+
+from msgspec import Struct
+
+from bridle.core.errors import LocalProtocolError
+from bridle.wire.http_body import CHUNK_LINE_LIMIT, TRAILER_LIMIT, Body, ChunkedBody
+from bridle.wire.http_client import REPLY_LIMIT, HttpClientConnection, HttpReply
+from bridle.wire.http_fields import HEADER_COUNT, TOKEN, Wrong, write_fields
+from bridle.wire.http_reader import HEAD_LIMIT, LINE_LIMIT, Reader
+
+__all__ = [
+    "BODY_LIMIT",
+    "CHUNK_LINE_LIMIT",
+    "HEADER_COUNT",
+    "HEAD_LIMIT",
+    "LINE_LIMIT",
+    "REPLY_LIMIT",
+    "TRAILER_LIMIT",
+    "HttpClientConnection",
+    "HttpReply",
+    "HttpRequest",
+    "HttpResponse",
+    "HttpServerConnection",
+    "stock",
+]
+
+# Bytes of a request's body. Kea has no limit; 100,000 host reservations in a config-set are about 12 MB.
+BODY_LIMIT = 32 * 1024 * 1024
+
+_REQUEST_LINE = re.compile(rb"(" + TOKEN + rb"{1,32}) ([^\x00-\x20\x7f]*) HTTP/([0-9]\.[0-9])(\r?)\n")
+_METHOD = re.compile(TOKEN + rb"{1,32}(?: |\Z)")
+# The spellings that are met all the time need no decoding.
+_METHODS = {name.encode(): name for name in ("POST", "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS")}
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Where the standard library's phrases are older than RFC 9110.
+_PHRASES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
+_BODILESS_STATUSES = frozenset({204, 304})
+_OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "date", "transfer-encoding"})
+# Kea ends a connection without a word. Where it has the same answer it is given in the same form; elsewhere
+# the end is announced, as RFC 9112 §9.6 asks. Neither says keep-alive to a client of HTTP/1.0.
+_UNANNOUNCED = frozenset({400, 408})
+
+
+class HttpRequest(Struct, frozen=True):
+    """A request.
+
+    ``method`` is in upper case, ``target`` as it was sent. ``version`` is ``1.1`` or ``1.0``; Kea treats
+    every other one as 1.0. ``headers`` has names in lower case, the last one of each; values keep trailing
+    blanks, which Kea tells apart. ``keep_alive`` is what the client asked for.
+    """
+
+    method: str
+    target: str
+    version: str
+    headers: dict[str, str]
+    body: bytes
+    keep_alive: bool
+
+
+class HttpResponse(Struct, frozen=True):
+    """An answer.
+
+    ``headers`` are those beside Connection, Content-Length, Content-Type, Date and Transfer-Encoding, which
+    are the connection's to write. An empty ``content_type`` is not sent. ``close`` ends the connection after
+    this answer.
+    """
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
+    close: bool = False
+
+
+@lru_cache(maxsize=64)
+def _stock_body(status: int) -> bytes:
+    return f'{{ "result": {status}, "text": "{_phrase(status)}" }}'.encode()
+
+
+def stock(status: int, *, headers: Sequence[tuple[str, str]] = ()) -> HttpResponse:
+    """The answer that says no more than its status, in Kea's form: a single map."""
+    return HttpResponse(status, _stock_body(status), tuple(headers))
+
+
+class HttpServerConnection(Reader):
+    """The server's side of one connection.
+
+    Every message of :meth:`receive` and :meth:`receive_eof` is answered once by :meth:`respond`, in order.
+    ``body_limit`` bounds a request's body, in bytes.
+    """
+
+    def __init__(self, body_limit: int = BODY_LIMIT) -> None:
+        super().__init__(body_limit)
+        self._messages: list[HttpRequest | HttpResponse] = []
+        self._unanswered = 0
+        self._finishing = False
+        self._expecting = False
+        self._method = ""
+        self._target = ""
+        self.fault = ""
+        """Why the client was refused, for a log; empty while it was not."""
+
+    @property
+    def version_seen(self) -> str | None:
+        """The version of the request that is under way or was refused; None if it has not come yet."""
+        return self._version
+
+    @property
+    def idle(self) -> bool:
+        """True when no request is under way and none waits for its answer."""
+        return not self._unanswered and not self.begun
+
+    @property
+    def closing(self) -> bool:
+        """True as soon as the connection ends after the bytes that were handed out so far."""
+        return self._sealed and not self._unanswered
+
+    def receive(self, data: bytes) -> list[HttpRequest | HttpResponse]:
+        """Take the bytes that came and return what they complete, in order.
+
+        A response among the requests is a refusal: it is sent in its turn, and is the last.
+        """
+        messages = self._messages = []
+        if self._sealed:
+            self.trailing = True
+            return messages
+        try:
+            self._read(data)
+        except Wrong as wrong:
+            self._refuse(wrong.status, str(wrong))
+        self._unanswered += len(messages)
+        return messages
+
+    def receive_eof(self) -> list[HttpRequest | HttpResponse]:
+        """Take note that the client sends no more; a request that was cut off is refused."""
+        messages = self._messages = []
+        if self.begun:
+            self._refuse(400, "the request was cut off")
+            self._unanswered += 1
+        self._seal()
+        return messages
+
+    def expire(self, date: bytes) -> bytes:
+        """End a connection whose request does not come to its end: the answer 408.
+
+        Raises:
+            LocalProtocolError: a request waits for its answer; it is not the client who is late.
+        """
+        return self.reject(408, date)
+
+    def reject(self, status: int, date: bytes) -> bytes:
+        """End a connection with a refusal that is not about a request; 503, for example.
+
+        Raises:
+            LocalProtocolError: a request waits for its answer.
+        """
+        if self._unanswered:
+            raise LocalProtocolError("a request waits for its answer, which comes first")
+        self._unanswered = 1
+        return self.respond(None, stock(status), date)
+
+    def invite(self) -> bytes:
+        """What a client waits for before it sends its body (``Expect: 100-continue``); mostly nothing.
+
+        To be sent at once. Kea ignores the wish, which costs such a client a second.
+        """
+        if not self._expecting or self._unanswered:
+            return b""
+        self._expecting = False
+        return _CONTINUE
+
+    def finish(self) -> None:
+        """Let the connection end with the next answer that leaves nothing under way."""
+        self._finishing = True
+
+    def respond(self, request: HttpRequest | None, response: HttpResponse, date: bytes) -> bytes:
+        """Write the answer to a request, or a refusal (``request`` is None).
+
+        ``date`` is the current time as in ``Fri, 20 Nov 2026 10:29:26 GMT``.
+
+        Raises:
+            LocalProtocolError: there is nothing to answer, or the answer cannot be written; another one may
+                then be given.
+        """
+        if not self._unanswered:
+            raise LocalProtocolError("there is no request to answer")
+        kept = request is None or request.keep_alive
+        version = request.version if request is not None else self._version or "1.0"
+        last = not kept or self._ends_with(request, response)
+        status = response.status
+        if response.headers or status in _BODILESS_STATUSES or (last and kept and version == "1.1"):
+            announced = last and kept and version == "1.1" and status not in _UNANNOUNCED
+            head = _write_head(version, response, date, announced)
+        else:
+            before, between = _frame(version, status, response.content_type)
+            head = b"%b%d%b%b\r\n\r\n" % (before, len(response.body), between, date)
+        self._unanswered -= 1
+        if last:
+            self._seal()
+            self._unanswered = 0
+        if status in _BODILESS_STATUSES or (request is not None and request.method == "HEAD"):
+            return head
+        return head + response.body
+
+    def _ends_with(self, request: HttpRequest | None, response: HttpResponse) -> bool:
+        if request is None or response.close:
+            return True
+        return self._finishing and self._unanswered == 1 and not self.begun
+
+    def _refuse(self, status: int, text: str) -> None:
+        self.fault = text
+        self._seal()
+        self.trailing = True
+        self._messages.append(stock(status))
+
+    def _start(self, data: bytes, start: int) -> int:
+        match = _REQUEST_LINE.match(data, start, start + LINE_LIMIT)
+        if match is None:
+            return self._without_line(data, start)
+        method, target, version, carriage_return = match.groups()
+        self._version = "1.1" if version == b"1.1" else "1.0"
+        if not carriage_return:
+            raise Wrong(400, "the start line ends in LF alone")
+        self._method = _METHODS.get(method) or method.decode("ascii").upper()
+        self._target = target.decode("latin-1")
+        return match.end()
+
+    @staticmethod
+    def _without_line(data: bytes, start: int) -> int:
+        if _METHOD.match(data, start) is None:
+            raise Wrong(400, "a request begins with a method")
+        if data.find(b"\n", start, start + LINE_LIMIT) >= 0:
+            raise Wrong(400, "the start line is malformed")
+        if len(data) - start > LINE_LIMIT:
+            raise Wrong(414, f"start line of more than {LINE_LIMIT} bytes")
+        return 0
+
+    def _choose_body(self) -> int | Body:
+        version = self._version or "1.0"
+        length = self._fields.length(self._body_limit, version)
+        expectation = self._fields.headers.get("expect")
+        if expectation is not None and length != 0 and version == "1.1":
+            self._expecting = expectation.strip().lower() == "100-continue"
+        return ChunkedBody(self._body_limit) if length is None else length
+
+    def _read_body(self, body: Body, data: bytes, position: int) -> int:
+        self._expecting = False
+        return super()._read_body(body, data, position)
+
+    def _finish(self, body: bytes) -> None:
+        fields = self._fields
+        request = HttpRequest(
+            self._method, self._target, self._version or "1.0", fields.headers, body, fields.keep_alive
+        )
+        self._messages.append(request)
+        self._expecting = False
+        if fields.keep_alive:
+            self._version = None
+        else:
+            self._sealed = True
+
+
+def _phrase(status: int) -> str:
+    if status in _PHRASES:
+        return _PHRASES[status]
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+@lru_cache(maxsize=256)
+def _frame(version: str, status: int, content_type: str) -> tuple[bytes, bytes]:
+    """What stands before and behind the length in the head of an answer, up to the date."""
+    content = write_fields([("Content-Type", content_type)]) if content_type else b""
+    return _status_line(version, status) + b"Content-Length: ", b"\r\n" + content + b"Date: "
+
+
+def _status_line(version: str, status: int) -> bytes:
+    if not 200 <= status <= 599:
+        raise LocalProtocolError(f"{status} is not a status that an answer can have")
+    return f"HTTP/{version} {status} {_phrase(status)}\r\n".encode("ascii")
+
+
+def _write_head(version: str, response: HttpResponse, date: bytes, announced: bool) -> bytes:
+    """The head in full: fields sorted by name, as Kea has them."""
+    fields = [("Date", date.decode("ascii"))]
+    if announced:
+        fields.append(("Connection", "close"))
+    if response.status not in _BODILESS_STATUSES:
+        fields.append(("Content-Length", str(len(response.body))))
+        if response.content_type:
+            fields.append(("Content-Type", response.content_type))
+    for name, value in response.headers:
+        if name.lower() in _OWN_HEADERS:
+            raise LocalProtocolError(f"the header '{name}' is the connection's to write")
+        fields.append((name, value))
+    fields.sort(key=lambda field: field[0].lower())
+    return _status_line(version, response.status) + write_fields(fields) + b"\r\n"

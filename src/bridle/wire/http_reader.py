@@ -1,0 +1,146 @@
+"""Cutting a stream into HTTP messages: a start line, a header section, a body, and the next one.
+
+The start line is read by the two sides themselves, because Kea takes more there than a parser of web traffic
+does: any method in any case, any version, an empty target (``facts/kea.md`` §2.1). The header fields are
+httptools' work. The body is counted here, so that it is known at each byte whose it is and which limit it is
+held against. However the bytes are cut into pieces, the messages are the same, and so is the refusal.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bridle.wire.http_body import Body, CountedBody
+from bridle.wire.http_fields import HEADER_COUNT, Fields, Wrong
+
+__all__ = ["HEAD_LIMIT", "LINE_LIMIT", "Reader"]
+
+# Bytes of a start line. Targets here are paths of a few dozen bytes; 8 KiB is what web servers settled on.
+LINE_LIMIT = 8 * 1024
+# Bytes of a start line and its header fields, kept in memory until they are complete. Kea has no limit; a
+# Kerberos ticket, the largest field that is met in practice, stays below 64 KiB.
+HEAD_LIMIT = 64 * 1024
+# Bytes of a head that is remembered in case it comes again; what programs send, as against browsers.
+REPEATED_LIMIT = 1024
+
+_BLANK_LINES = re.compile(rb"[\r\n]+")
+
+
+class Reader:
+    """The part that the server's side and the client's have in common."""
+
+    def __init__(self, body_limit: int) -> None:
+        self._body_limit = body_limit
+        self._fields = Fields()
+        self._version: str | None = None  # known once the start line is
+        self._kept = b""  # the head so far
+        self._fed = 0  # bytes of it that have been dealt with
+        self._last_head = b""
+        self._last_version: str | None = None
+        self._body: Body | None = None
+        self._sealed = False  # nothing more is read
+        self.trailing = False
+        """True when the peer sent what was not read any more."""
+
+    @property
+    def begun(self) -> bool:
+        """True when a part of a message has come, and not all of it."""
+        return bool(self._kept) or self._body is not None
+
+    def _start(self, data: bytes, start: int) -> int:
+        """Read the start line and say where it ends; 0 if it has not come whole."""
+        raise NotImplementedError
+
+    def _choose_body(self) -> int | Body:
+        """How the body is to be read: its length, or what reads it."""
+        raise NotImplementedError
+
+    def _finish(self, body: bytes) -> None:
+        """Take a message that is complete."""
+        raise NotImplementedError
+
+    def _seal(self) -> None:
+        """Read no more, and forget what has come of a message."""
+        self._sealed = True
+        self.trailing = self.trailing or self.begun
+        self._kept, self._fed, self._body = b"", 0, None
+
+    def _read(self, data: bytes) -> None:
+        if self._kept:
+            data, self._kept = self._kept + data, b""
+        position, size = 0, len(data)
+        while position < size and not self._sealed:
+            if self._body is None:
+                position = self._read_head(data, position)
+            else:
+                position = self._read_body(self._body, data, position)
+        if position < size:
+            self.trailing = True
+
+    def _read_head(self, data: bytes, start: int) -> int:
+        if not self._fed:
+            last = self._last_head
+            if last and data.startswith(last, start):
+                return self._read_same_head(data, start + len(last))
+            if blank := _BLANK_LINES.match(data, start):
+                return blank.end()
+            end = self._start(data, start)
+            if not end:
+                return self._keep(data, start, 0)
+            self._fed = end - start
+            self._fields.begin(self._version or "1.0")
+        limit = start + HEAD_LIMIT
+        end = data.find(b"\r\n\r\n", start + self._fed - 2, limit) + 4
+        if end < 4:
+            return self._read_part_of_head(data, start, limit)
+        self._fields.feed(data[start + self._fed : end])
+        self._fed = 0
+        if not self._fields.complete:
+            raise Wrong(400, "header section: malformed end")
+        self._last_head = data[start:end] if end - start <= REPEATED_LIMIT else b""
+        self._last_version = self._version
+        return self._after_head(data, end)
+
+    def _read_same_head(self, data: bytes, end: int) -> int:
+        """A client that asks again mostly says the same, and what it says has been read already."""
+        self._version = self._last_version
+        self._fields.headers = self._fields.headers.copy()
+        return self._after_head(data, end)
+
+    def _read_part_of_head(self, data: bytes, start: int, limit: int) -> int:
+        """Feed whole lines, each only when it is known that the next one is no continuation of it."""
+        fed = start + self._fed
+        end = data.rfind(b"\n", fed, min(len(data) - 1, limit))
+        if end > fed and data[end - 1] == 0x0D:
+            end -= 1
+        if end > fed:
+            self._fields.feed(data[fed:end])
+            fed = end
+        if len(data) > limit:
+            raise Wrong(431, f"header section of more than {HEAD_LIMIT} bytes")
+        return self._keep(data, start, fed - start)
+
+    def _keep(self, data: bytes, start: int, fed: int) -> int:
+        self._kept, self._fed = data[start:], fed
+        return len(data)
+
+    def _after_head(self, data: bytes, position: int) -> int:
+        if self._fields.count > HEADER_COUNT:
+            raise Wrong(431, f"{self._fields.count} header fields, where {HEADER_COUNT} are taken")
+        body = self._choose_body()
+        if not isinstance(body, int):
+            self._body = body
+            return position
+        end = position + body
+        if end > len(data):
+            self._body = CountedBody(body)
+            return position
+        self._finish(data[position:end])
+        return end
+
+    def _read_body(self, body: Body, data: bytes, position: int) -> int:
+        end = body.receive(data, position)
+        if body.complete:
+            self._body = None
+            self._finish(bytes(body.data))
+        return end

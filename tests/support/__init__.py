@@ -1,0 +1,1 @@
+"""What the tests and the benchmark share: real programs, started and stopped within bounds."""
