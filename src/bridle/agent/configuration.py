@@ -98,14 +98,6 @@ class _Reader:
 
     def root(self) -> dict[str, JSON]:
         value = self._document.value
-        for key in value:
-            if key != ROOT:
-                place = self._document.locate_key([key])
-                raise ConfigurationError(
-                    f"{place}: syntax error, unexpected constant string, expecting {ROOT}"
-                    if place
-                    else f"unsupported '{key}' parameter"
-                )
         agent = value.get(ROOT)
         if ROOT not in value:
             raise ConfigurationError(f"Missing mandatory '{ROOT}' parameter.")

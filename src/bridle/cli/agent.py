@@ -39,8 +39,8 @@ def command(file: str | None, test: str | None, debug: bool, listen: str | None)
 
 def _test(file: str) -> int:
     try:
-        document = read_file(file)
-        ConfigurationOwner(Agent(), file).test(document)
+        agent = Agent()
+        ConfigurationOwner(agent, file).test(read_file(file, agent.root))
     except BridleError as error:
         raise Failure(f"{error}", ExitStatus.ERROR) from error
     click.echo(f"{file}: the configuration can be used")

@@ -204,9 +204,10 @@ class CommandManager:
             definition = self._definitions.get(command.name)
             if definition is None:
                 return self.unsupported(command)
-            args, kwargs = definition.signature.bind(command)
-            value = definition.handler(*args, **kwargs)
-            return value if inspect.isawaitable(value) else _respond(value)
+            value = definition.signature.call(definition.handler, command)
+            if type(value) is Response or inspect.isawaitable(value):
+                return value
+            return _respond(value)
         except Exception as error:
             return self._failed(command, error)
 

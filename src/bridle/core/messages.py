@@ -70,12 +70,21 @@ class Command(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def arguments(self) -> JSON | UnsetType:
-        """The decoded arguments; :data:`msgspec.UNSET` when there are none."""
+        """The decoded arguments; :data:`msgspec.UNSET` when there are none.
+
+        Raises:
+            ArgumentError: a part of them cannot be decoded: a number out of range, half a character.
+        """
         body = self.body
-        if isinstance(body, msgspec.Raw):
+        if not isinstance(body, msgspec.Raw):
+            return body
+        try:
             decoded: JSON = msgspec.json.decode(body)
-            return decoded
-        return body
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            from bridle.core.errors import ArgumentError
+
+            raise ArgumentError(f"arguments: {error}") from error
+        return decoded
 
     def locate(self, path: Path) -> str:
         """Say where in the peer's text the value at ``path`` stands; empty when that is unknown."""

@@ -57,6 +57,7 @@ class Signature:
             self._declare(handler, parameter, hints.get(parameter.name, JSON))
         takes_any = Command in self._injected.values()
         self.unchecked = takes_any and not self.parameters and self.rest is UNSET
+        self._only = next(iter(self._injected)) if self.unchecked and len(self._injected) == 1 else None
         self._named = self._struct("Arguments", array_like=False)
         self._positional = self._struct("Arguments", array_like=True)
 
@@ -101,6 +102,17 @@ class Signature:
         except TypeError as error:
             raise DeclarationError(f"an argument's type is not supported: {error}") from error
         return struct
+
+    def call(self, handler: Handler, command: Command) -> object:
+        """Call the handler with a command's arguments.
+
+        Raises:
+            ArgumentError: the command's arguments are not what the handler takes.
+        """
+        if self.unchecked and self._only is not None:
+            return handler(**{self._only: command})
+        args, kwargs = self.bind(command)
+        return handler(*args, **kwargs)
 
     def bind(self, command: Command) -> tuple[tuple[object, ...], dict[str, object]]:
         """The positional and keyword arguments of the handler's call.

@@ -205,7 +205,7 @@ class ControlChannels:
         if place in transition.wanted:
             raise ConfigurationError(f"two control sockets in the same place: {settings.endpoint}")
         known = self._open.get(place)
-        if known is not None and settings.endpoint.port != 0:
+        if known is not None and (settings.endpoint.port or settings.endpoint.transport == "unix"):
             before, channel = known
             if before.secured != settings.secured and (not before.secured or not settings.secured):
                 words = ("HTTP", "HTTPS") if settings.secured else ("HTTPS", "HTTP")

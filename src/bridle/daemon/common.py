@@ -5,6 +5,7 @@ Arguments that a command does not know are ignored here, as Kea does; a daemon's
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from bridle.core.manager import CommandManager
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.results import Result
 from bridle.core.version import VERSION
-from bridle.daemon.configuration import ConfigurationOwner, Held, RestoreError
+from bridle.daemon.configuration import ConfigurationOwner, RestoreError
 from bridle.daemon.daemon import Phrases
 from bridle.daemon.document import Document, from_command
 
@@ -137,25 +138,22 @@ class CommonCommands:
             return Response(Result.FATAL, str(error), error=error)
         except BridleError as error:
             return Response(Result.ERROR, str(error), error=error)
-        return self._applied(held)
+        phrases = self._daemon.phrases
+        arguments: JSON = {"hash": held.hash}
+        return Response(text=phrases.applied, arguments=arguments if phrases.hash_in_set else UNSET)
 
     async def config_reload(self, command: Command) -> Response:
         """Read the configuration file again. If it cannot be used, the configuration before goes on."""
         try:
-            held = await self._owner.load()
+            await self._owner.load()
         except RestoreError as error:
             return Response(Result.FATAL, self._reload_failed(error), error=error)
         except BridleError as error:
             return Response(Result.ERROR, self._reload_failed(error), error=error)
-        return self._applied(held)
+        return Response(text=self._daemon.phrases.applied)
 
     def _reload_failed(self, error: BridleError) -> str:
         return self._daemon.phrases.reload_failed.format(file=self._owner.shown_file or "", error=error)
-
-    def _applied(self, held: Held) -> Response:
-        phrases = self._daemon.phrases
-        arguments: JSON = {"hash": held.hash}
-        return Response(text=phrases.applied, arguments=arguments if phrases.hash_in_set else UNSET)
 
     async def config_write(self, command: Command) -> Response:
         """Write the configuration to a file beside the configuration file, by default to that file itself."""
@@ -208,9 +206,10 @@ def _map_of(command: Command) -> dict[str, JSON]:
     return arguments
 
 
-def _components() -> list[str]:
-    return [
+@functools.cache
+def _components() -> tuple[str, ...]:
+    return (
         f"Bridle {VERSION}",
         f"{platform.python_implementation()} {platform.python_version()}",
         f"msgspec {msgspec.__version__}",
-    ]
+    )

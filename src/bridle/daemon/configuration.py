@@ -177,7 +177,7 @@ class ConfigurationOwner:
         """
         if self.shown_file is None:
             raise ConfigurationError("there is no configuration file: the daemon was started without one")
-        document = await asyncio.to_thread(read_file, self.shown_file)
+        document = await asyncio.to_thread(read_file, self.shown_file, self._daemon.root)
         for warning in document.warnings:
             _log.warning("%s", warning)
         return await self.change(document, force=True)

@@ -72,8 +72,9 @@ class _FileSource:
         return self._text.key_position(path)
 
 
-def read_file(name: str) -> Document:
-    """Read a configuration file: JSON with comments and ``<?include "file"?>``.
+def read_file(name: str, root: str) -> Document:
+    """Read the configuration file of a daemon: JSON with comments and ``<?include "file"?>``, one map named
+    ``root``.
 
     Names of included files are taken relative to the file that includes them.
 
@@ -89,6 +90,10 @@ def read_file(name: str) -> Document:
         raise ConfigurationError(f"Unable to open file {name}: {error.strerror}") from error
     document = Document(text.value, _FileSource(text))
     document.warnings = list(text.warnings)
+    for key in text.value:
+        if key != root:
+            where = text.key_position([key])
+            raise ConfigurationError(f"{where}: syntax error, unexpected constant string, expecting {root}")
     return document
 
 

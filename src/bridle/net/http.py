@@ -152,7 +152,7 @@ class HttpListener:
         for carrier in tuple(self._carriers):
             carrier.drain()
         self._notice()
-        if not await self._ends_within(grace):
+        if not await self._ends_within(grace) and self._carriers:
             _log.warning("%s: cutting %d connections after %g s", self.url, len(self._carriers), grace)
         for carrier in (*self._carriers, *self._refused):
             carrier.abort()

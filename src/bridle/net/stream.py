@@ -50,6 +50,7 @@ class StreamConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._blocked = False
+        self._reading = True
         self._half_closed = False
         self._ending = False
 
@@ -67,8 +68,9 @@ class StreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.forget(self)
-        self._queue.clear()
         self._ending = True
+        if self._queue:
+            self._queue.clear()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -79,6 +81,7 @@ class StreamConnection(asyncio.Protocol):
         if self._task is None and not self._blocked:
             self._work()
         elif len(self._queue) > QUEUE_LIMIT:
+            self._reading = False
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -128,7 +131,9 @@ class StreamConnection(asyncio.Protocol):
         if self._dialect.closing or (self._half_closed and not self._queue):
             self._end()
         elif not self._ending:
-            self._transport.resume_reading()
+            if not self._reading:
+                self._reading = True
+                self._transport.resume_reading()
             self._touch(self._dialect.idle_timeout)
 
     async def _wait(self, command: Command, outcome: Awaitable[Response]) -> None:
@@ -176,11 +181,13 @@ class StreamConnection(asyncio.Protocol):
         if (linger or self._dialect.trailing) and not self._half_closed:
             if self._transport.can_write_eof():
                 self._transport.write_eof()
-            self._transport.resume_reading()
+            if not self._reading:
+                self._transport.resume_reading()
             self._touch(LINGER)
         else:
             self._transport.close()
-            self._touch(WRITE_TIMEOUT)
+            if self._transport.get_write_buffer_size():
+                self._touch(WRITE_TIMEOUT)
 
     def retire(self) -> None:
         """End as soon as nothing is left to answer."""
@@ -212,13 +219,15 @@ class StreamListener:
         self.connections: set[StreamConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
+        self._closing = False
         self.loop = asyncio.get_running_loop()
         self._server: asyncio.AbstractServer | None = None
 
     def forget(self, connection: StreamConnection) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
-        self._notice()
+        if self._closing:
+            self._notice()
 
     def watch(self, task: asyncio.Task[None]) -> None:
         """Remember a task that works on an answer until it is done."""
@@ -227,7 +236,8 @@ class StreamListener:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._notice()
+        if self._closing:
+            self._notice()
 
     def _notice(self) -> None:
         if not self.connections and not self._tasks:
@@ -254,6 +264,7 @@ class StreamListener:
         What is not done after ``grace`` seconds is cut.
         """
         self.stop_accepting()
+        self._closing = True
         for connection in tuple(self.connections):
             connection.retire()
         self._notice()

@@ -237,7 +237,7 @@ class HttpServerConnection(Reader):
         method, target, version, carriage_return = match.groups()
         self._version = "1.1" if version == b"1.1" else "1.0"
         if not carriage_return:
-            raise Wrong(400, "the start line ends in LF alone")
+            raise Wrong(400, "a line ends in LF alone")
         self._method = _METHODS.get(method) or method.decode("ascii").upper()
         self._target = target.decode("latin-1")
         return match.end()

@@ -24,6 +24,7 @@ HEAD_LIMIT = 64 * 1024
 REPEATED_LIMIT = 1024
 
 _BLANK_LINES = re.compile(rb"[\r\n]+")
+_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 
 
 class Reader:
@@ -110,9 +111,9 @@ class Reader:
     def _read_part_of_head(self, data: bytes, start: int, limit: int) -> int:
         """Feed whole lines, each only when it is known that the next one is no continuation of it."""
         fed = start + self._fed
-        end = data.rfind(b"\n", fed, min(len(data) - 1, limit))
-        if end > fed and data[end - 1] == 0x0D:
-            end -= 1
+        if _BARE_LINE_FEED.search(data, fed, limit):
+            raise Wrong(400, "a line ends in LF alone")
+        end = data.rfind(b"\r\n", fed, min(len(data) - 1, limit))
         if end > fed:
             self._fields.feed(data[fed:end])
             fed = end

@@ -211,7 +211,7 @@ class KeaServer:
 
     def __init__(self, peer: Peer = LOCAL) -> None:
         self._peer = peer
-        self._feed = Feed(COMMAND_LIMIT)
+        self._framer: Feed | None = None
         self._begun = False
         self._keep = False
         self._deaf = False
@@ -219,16 +219,28 @@ class KeaServer:
         self.trailing = False
 
     @property
+    def _feed(self) -> Feed:
+        # Most conversations are one plain command, which needs no framer.
+        if self._framer is None:
+            self._framer = Feed(COMMAND_LIMIT)
+        return self._framer
+
+    @property
+    def _between(self) -> bool:
+        """True when nothing of a next command has come yet."""
+        return self._framer is None or self._framer.empty
+
+    @property
     def idle_timeout(self) -> float:
         """Seconds of silence to bear: Kea's ten, or more between two commands of a kept connection."""
-        return KEPT_IDLE_TIMEOUT if self._keep and self._begun and self._feed.empty else IDLE_TIMEOUT
+        return KEPT_IDLE_TIMEOUT if self._keep and self._begun and self._between else IDLE_TIMEOUT
 
     def receive(self, data: bytes) -> Sequence[Message]:
         """Take bytes; give the commands they complete."""
         if self._deaf:
             self.trailing = True
             return ()
-        if not self._begun and self._feed.empty and data[:2] == b"//":
+        if not self._begun and self._between and data[:2] == b"//":
             line = _KEEP_ALIVE_LINE.match(data)
             if line:
                 self._keep = True
@@ -238,7 +250,7 @@ class KeaServer:
         return self._receive_many(data)
 
     def _receive_one(self, data: bytes) -> Sequence[Message]:
-        if self._feed.empty:
+        if self._between:
             command = _read_plain_command(data, self._peer, "<wire>", 0)
             if command is not None:
                 self._begun = self._deaf = True
@@ -254,7 +266,7 @@ class KeaServer:
         messages: list[Message] = []
         position = 0
         while position < len(data) and not self._deaf:
-            if self._feed.empty:
+            if self._between:
                 newline = data.find(b"\n", position)
                 end = len(data) if newline < 0 else newline + 1
                 command = _read_plain_command(data[position:end], self._peer, "<wire>", 0)
@@ -300,7 +312,7 @@ class KeaServer:
     def expire(self) -> bytes:
         """Kea's words for a silent client; none where a kept connection idled between two commands."""
         self._deaf = self.closing = True
-        if self._keep and self._begun and self._feed.empty:
+        if self._keep and self._begun and self._between:
             return b""
         kept = self._feed.size
         partial = f", discarded partial command of {kept} bytes" if kept else ""
@@ -401,7 +413,11 @@ class AnswerReader:
         return self._text[0] in _OPENING
 
     def _scan(self) -> bytes | None:
-        end = self._feed.push(self._text, self._scanned)
+        try:
+            end = self._feed.push(self._text, self._scanned)
+        except FeedError as error:
+            # Kea's word for an answer that does not even begin like one (facts/kea.md §2.2).
+            raise RemoteProtocolError("nothing read", bytes(self._text[:100])) from error
         if end is None:
             self._scanned = len(self._text)
             return None

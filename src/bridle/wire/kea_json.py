@@ -44,7 +44,7 @@ def encode(value: JSON | Raw) -> bytes:
 def encode_pretty(value: JSON | Raw) -> bytes:
     """Write a value as ``config-write`` does: two spaces a level, no line break at the end.
 
-    A list stands on one line unless its first item is a map or a list. In a map ``comment`` comes first.
+    A list stands on one line unless its first item is a map or a list.
 
     Raises:
         ValueError: as :func:`encode`.
@@ -116,7 +116,7 @@ def _write_pretty(value: object, parts: list[bytes], line: bytes) -> None:
     inner = line + b"  "
     if type(value) is dict:
         separator = b"{"
-        for key in sorted(value, key=lambda key: (key != "comment", key)):
+        for key in sorted(value):
             if type(key) is not str:
                 raise _key_error(key)
             parts += (separator, inner, _json(key), b": ")

@@ -17,8 +17,8 @@ and when someone asks where a value stands; it takes time in proportion to the t
 
 from __future__ import annotations
 
-import math
 import re
+from math import inf, isfinite
 from typing import NamedTuple
 
 import msgspec
@@ -28,13 +28,13 @@ from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import JSON, Path
 from bridle.wire.kea_strings import mend_escapes, sound_length, unescape
 
-__all__ = ["INTEGERS", "NESTING_LIMIT", "KeaSyntaxError", "Reading", "read", "type_name"]
+__all__ = ["INTEGER_MAX", "INTEGER_MIN", "NESTING_LIMIT", "KeaSyntaxError", "Reading", "read", "type_name"]
 
 NESTING_LIMIT = 100
 """How many lists and maps may stand inside one another: Kea's own limit since CVE-2026-3608, where some
 hundred thousand opening brackets ended the daemon. Kea's commands and configurations stay below 20."""
 
-INTEGERS = range(-(2**63), 2**63)
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 """The integers that Kea 2.2 takes: those of 64 bits."""
 
 _TYPE_NAMES: dict[type, str] = {
@@ -48,10 +48,11 @@ _TYPE_NAMES: dict[type, str] = {
 }
 _BLANK = re.compile(rb"[ \b\f\n\r\t]*")
 _NUMBER = re.compile(rb"[0-9+\-.eE]+")
+_FRACTIONAL = re.compile(rb"[.eE]")
 _WORD = re.compile(rb"[A-Za-z]+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
-_LONG_INTEGER = b"0" * len(str(INTEGERS.stop))
+_LONG_INTEGER = b"0" * len(str(INTEGER_MAX))
 
 
 class KeaSyntaxError(RemoteProtocolError):
@@ -341,10 +342,10 @@ class _Pass:
         at = self._at
         lexeme = self._take(_NUMBER)
         try:
-            number = int(lexeme) if lexeme.strip(b"+-0123456789") == b"" else _float(lexeme)
+            number = _float(lexeme) if _FRACTIONAL.search(lexeme) else int(lexeme)
         except ValueError:
-            number = math.inf
-        if number in INTEGERS if isinstance(number, int) else math.isfinite(number):
+            number = inf
+        if isfinite(number) if isinstance(number, float) else INTEGER_MIN <= number <= INTEGER_MAX:
             return number
         raise self._source.error(f"Number overflow: {lexeme.decode()}", at)
 

@@ -1,0 +1,177 @@
+"""What a daemon says about its commands: ``command-help``, or ``list-commands`` where it knows no better.
+
+What comes from a daemon is taken apart with care: what makes no sense is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from bridle.client.blocking import Client
+from bridle.core.messages import JSON
+from bridle.core.results import Result
+
+__all__ = ["Argument", "Catalogue", "CommandHelp", "describe", "load", "services"]
+
+# Seconds that an answer may take which nobody asked for: the prompt waits for it.
+LOAD_TIMEOUT = 3.0
+# References and lists inside each other that a type's name goes into.
+_DEPTH = 4
+# Characters of a list of values that is shown in place of a type.
+_SHOWN_VALUES = 40
+
+
+class Argument(Struct, frozen=True):
+    """An argument that a command takes. ``values`` are those it can have, where they can be counted."""
+
+    name: str
+    type: str
+    required: bool
+    default: JSON | UnsetType = UNSET
+    values: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """The type, and whether it is required or what it is otherwise."""
+        if self.required:
+            return f"{self.type}, required"
+        return self.type if self.default is UNSET else f"{self.type}, default {shown(self.default)}"
+
+
+class CommandHelp(Struct, frozen=True):
+    """A command. ``arguments`` is None where nobody says what it takes."""
+
+    name: str
+    access: str = ""
+    summary: str = ""
+    help: str = ""
+    arguments: tuple[Argument, ...] | None = None
+
+    @property
+    def signature(self) -> str:
+        """The command as it is typed, with types in place of values and optional arguments in brackets."""
+        words = [self.name]
+        for argument in self.arguments or ():
+            word = f"{argument.name}={argument.type}"
+            words.append(word if argument.required else f"[{word}]")
+        return " ".join(words)
+
+
+Catalogue = Mapping[str, CommandHelp]
+
+
+def load(client: Client, service: str | None) -> Catalogue:
+    """Ask for the commands of a daemon, or of a service behind an agent.
+
+    Raises:
+        BridleError: it does not answer, or says why it does not tell.
+    """
+    timeout = min(LOAD_TIMEOUT, client.timeout)
+    response = client.execute("command-help", service=service, timeout=timeout)
+    if response.result == Result.SUCCESS and isinstance(response.value, dict):
+        return {name: describe(name, value) for name, value in sorted(response.value.items())}
+    names = client.call("list-commands", service=service, timeout=timeout)
+    names = names if isinstance(names, list) else []
+    return {name: CommandHelp(name) for name in names if isinstance(name, str)}
+
+
+def services(client: Client) -> list[str]:
+    """The services that an agent's configuration names; none where it is no agent.
+
+    Raises:
+        BridleError: it does not answer, or does not tell.
+    """
+    configuration = client.call("config-get", timeout=min(LOAD_TIMEOUT, client.timeout))
+    return sorted(_map(_map(_map(configuration).get("Control-agent")).get("control-sockets")))
+
+
+def describe(name: str, value: JSON) -> CommandHelp:
+    """Read one entry of ``command-help``."""
+    entry = _map(value)
+    schema = entry.get("arguments")
+    arguments = tuple(_arguments(schema)) if isinstance(schema, dict) else None
+    return CommandHelp(
+        name, _text(entry.get("access")), _text(entry.get("summary")), _text(entry.get("help")), arguments
+    )
+
+
+def shown(value: JSON) -> str:
+    """A value as it would be typed."""
+    text = msgspec.json.encode(value).decode()
+    # Quotes are only needed where the text would be taken for something else than a string.
+    return value if isinstance(value, str) and value.isidentifier() and value not in _WORDS else text
+
+
+_WORDS = ("true", "false", "null")
+
+
+def _arguments(schema: dict[str, JSON]) -> Iterator[Argument]:
+    """The required ones first, in their order; maps come sorted over the wire."""
+    properties, definitions = _map(schema.get("properties")), _map(schema.get("$defs"))
+    listed = schema.get("required")
+    required = listed if isinstance(listed, list) else []
+    first = [name for name in required if isinstance(name, str) and name in properties]
+    for name in dict.fromkeys([*first, *properties]):
+        kind = _map(properties[name])
+        yield Argument(
+            name,
+            _type(kind, definitions, _DEPTH),
+            name in required,
+            kind.get("default", UNSET),
+            tuple(_values(kind, definitions, _DEPTH)),
+        )
+
+
+def _type(schema: dict[str, JSON], definitions: dict[str, JSON], depth: int) -> str:
+    schema = _resolve(schema, definitions)
+    choices = schema.get("anyOf")
+    if isinstance(choices, list) and depth:
+        return "|".join(dict.fromkeys(_type(_map(choice), definitions, depth - 1) for choice in choices))
+    values = "|".join(_own_values(schema))
+    kind = schema.get("type")
+    if values and len(values) <= _SHOWN_VALUES and kind != "boolean":
+        return values
+    if kind == "array":
+        item = _type(_map(schema.get("items")), definitions, depth - 1) if depth else "any"
+        return "list" if item == "any" else f"list of {item}"
+    if kind == "object":
+        return "map"
+    return kind if isinstance(kind, str) else "any"
+
+
+def _values(schema: dict[str, JSON], definitions: dict[str, JSON], depth: int) -> Iterator[str]:
+    schema = _resolve(schema, definitions)
+    choices = schema.get("anyOf")
+    yield from _own_values(schema)
+    for choice in choices if isinstance(choices, list) and depth else ():
+        yield from _values(_map(choice), definitions, depth - 1)
+
+
+def _own_values(schema: dict[str, JSON]) -> list[str]:
+    if "const" in schema:
+        return [shown(schema["const"])]
+    listed = schema.get("enum")
+    if isinstance(listed, list):
+        return [shown(value) for value in listed]
+    return {"boolean": ["true", "false"], "null": ["null"]}.get(_text(schema.get("type")), [])
+
+
+def _resolve(schema: dict[str, JSON], definitions: dict[str, JSON]) -> dict[str, JSON]:
+    reference = schema.get("$ref")
+    if not isinstance(reference, str):
+        return schema
+    return _map(definitions.get(reference.rpartition("/")[2]))
+
+
+def _map(value: JSON) -> dict[str, JSON]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: JSON) -> str:
+    """A text without what would steer a terminal."""
+    if not isinstance(value, str):
+        return ""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in value)

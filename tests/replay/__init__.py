@@ -1,0 +1,1 @@
+"""Captured exchanges with the real programs, replayed against ours."""
