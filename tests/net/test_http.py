@@ -120,9 +120,12 @@ class House:
         return sock
 
 
-async def read_all(sock: socket.socket) -> None:
-    while await asyncio.get_running_loop().sock_recv(sock, 65536):
-        pass
+async def read_all(sock: socket.socket) -> int:
+    """How many bytes there are still to be read."""
+    size = 0
+    while data := await asyncio.get_running_loop().sock_recv(sock, 65536):
+        size += len(data)
+    return size
 
 
 async def _leave(writer: asyncio.StreamWriter) -> None:
@@ -571,8 +574,7 @@ class TestSlowReaders:
                 await asyncio.sleep(WRITE_TIMEOUT + 0.01)
                 handled = len(asked)
                 assert handled < 10  # what socket buffers hold, and no more
-                with pytest.raises(ConnectionResetError):
-                    await read_all(sock)
+                assert await read_all(sock) < handled * len(MEGABYTE)
                 assert len(asked) == handled
                 assert elapsed() == WRITE_TIMEOUT + 0.01
 
@@ -654,6 +656,7 @@ class TestSlowReaders:
                 carrier.data_received(get("/x") + get("/y"))
                 assert transport.written == []
                 carrier.resume_writing()
+                await asyncio.sleep(0)
                 assert not transport.paused
                 [data] = transport.written
                 assert data.endswith(b"\r\n\r\n/y")
@@ -764,7 +767,7 @@ class TestFlow:
                 assert not transport.paused
                 carrier.data_received(get("/x", "Content-Length: 60") + b"y" * 60)
                 assert transport.paused
-                await asyncio.sleep(5)
+                await asyncio.sleep(5.1)
                 assert not transport.paused
 
         run(main())
@@ -1239,8 +1242,7 @@ class TestTls:
                 client.send(GET)
                 assert b"HTTP" not in await client.rest()
                 silent = await there.connect()
-                with pytest.raises(ConnectionResetError):
-                    await silent.rest()
+                assert await silent.rest() == b""
                 assert elapsed() == REQUEST_TIMEOUT
 
         run(main())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bridle
 
 
@@ -9,7 +11,7 @@ class Parrot(bridle.Daemon):
     """Repeats values, and makes answers of any size."""
 
     @bridle.command(access="read")
-    def repeat(self, value: bridle.JSON) -> bridle.JSON:
+    def repeat(self, value: Any) -> Any:
         """Answer with the value."""
         return value
 

@@ -61,7 +61,8 @@ class TestOneLine:
         assert encode({text: text}) == b"{ " + written + b": " + written + b" }"
 
     @pytest.mark.parametrize(
-        "number", [0, -1, 2**63, -(2**63), 10**30, 0.0, -0.0, 1.0, 0.1, 1e10, 1e16, 1e22, 1e-7, 5e-324, 1.7e308]
+        "number",
+        [0, -1, 2**63, -(2**63), 10**30, 0.0, -0.0, 1.0, 0.1, 1e10, 1e16, 1e22, 1e-7, 5e-324, 1.7e308],
     )
     def test_a_number_comes_back_as_the_same_number_of_the_same_type(self, number: float) -> None:
         for written in (encode(number), encode_pretty(number)):
@@ -123,7 +124,11 @@ class TestOneLine:
     def test_what_the_real_program_sent_is_written_again_to_the_byte(self) -> None:
         responses = [json.loads(line)["response"] for line in VECTORS.read_text().splitlines()]
         written = [text.encode(errors="surrogateescape") for text in responses if text.startswith("{ ")]
-        same = [text for text in written if b"\\u00" not in text and b"<...>" not in text and b"'a\"b'" not in text]
+        same = [
+            text
+            for text in written
+            if b"\\u00" not in text and b"<...>" not in text and b"'a\"b'" not in text
+        ]
         assert len(same) > 150
         differing = [text for text in same if encode(decode(text)) != text]
         assert differing == []
@@ -199,11 +204,19 @@ class TestPretty:
         assert encode_pretty(json.loads(self.REAL)) == self.REAL
 
     def test_the_order_in_memory_does_not_matter(self) -> None:
-        assert encode_pretty({"b": 1, "a": {"d": 1, "c": 2}}) == encode_pretty({"a": {"c": 2, "d": 1}, "b": 1})
+        assert encode_pretty({"b": 1, "a": {"d": 1, "c": 2}}) == encode_pretty(
+            {"a": {"c": 2, "d": 1}, "b": 1}
+        )
 
     @pytest.mark.parametrize(
         ("value", "written"),
-        [({}, b"{ }"), ([], b"[ ]"), ("a\x7f", b'"a\\u007f"'), ([1, 2], b"[ 1, 2 ]"), ([[1]], b"[\n  [ 1 ]\n]")],
+        [
+            ({}, b"{ }"),
+            ([], b"[ ]"),
+            ("a\x7f", b'"a\\u007f"'),
+            ([1, 2], b"[ 1, 2 ]"),
+            ([[1]], b"[\n  [ 1 ]\n]"),
+        ],
     )
     def test_nothing_stands_around_the_outermost_value(self, value: JSON, written: bytes) -> None:
         assert encode_pretty(value) == written
@@ -267,7 +280,7 @@ class TestReading:
             decode(data)
         assert caught.value.data == data
 
-    def test_what_kea_sent_as_a_value_of_hash_stays_what_it_was(self) -> None:
+    def test_a_configuration_has_the_hash_that_kea_takes_of_it(self) -> None:
         configuration: JSON = {"Dhcp4": {"subnet4": [], "valid-lifetime": 4000, "t1-percent": 0.5}}
         written = b'{ "Dhcp4": { "subnet4": [  ], "t1-percent": 0.5, "valid-lifetime": 4000 } }'
         assert hashlib.sha256(encode(configuration)).digest() == hashlib.sha256(written).digest()

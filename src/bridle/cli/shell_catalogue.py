@@ -5,6 +5,7 @@ What comes from a daemon is taken apart with care: what makes no sense is left o
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -52,9 +53,14 @@ class CommandHelp(Struct, frozen=True):
 
     @property
     def signature(self) -> str:
-        """The command as it is typed, with types in place of values and optional arguments in brackets."""
+        """The command as it is typed, with types in place of values and optional arguments in brackets.
+
+        Dots stand for arguments that nobody knows.
+        """
+        if self.arguments is None:
+            return f"{self.name} ..."
         words = [self.name]
-        for argument in self.arguments or ():
+        for argument in self.arguments:
             word = f"{argument.name}={argument.type}"
             words.append(word if argument.required else f"[{word}]")
         return " ".join(words)
@@ -99,13 +105,15 @@ def describe(name: str, value: JSON) -> CommandHelp:
 
 
 def shown(value: JSON) -> str:
-    """A value as it would be typed."""
-    text = msgspec.json.encode(value).decode()
-    # Quotes are only needed where the text would be taken for something else than a string.
-    return value if isinstance(value, str) and value.isidentifier() and value not in _WORDS else text
-
-
-_WORDS = ("true", "false", "null")
+    """A value as it is typed."""
+    if not isinstance(value, str):
+        return msgspec.json.encode(value).decode()
+    try:
+        msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return shlex.quote(value)
+    # It would be taken for a number, or what it looks like, if the quotes did not go along.
+    return shlex.quote(msgspec.json.encode(value).decode())
 
 
 def _arguments(schema: dict[str, JSON]) -> Iterator[Argument]:
@@ -130,7 +138,7 @@ def _type(schema: dict[str, JSON], definitions: dict[str, JSON], depth: int) -> 
     choices = schema.get("anyOf")
     if isinstance(choices, list) and depth:
         return "|".join(dict.fromkeys(_type(_map(choice), definitions, depth - 1) for choice in choices))
-    values = "|".join(_own_values(schema))
+    values = "|".join(map(_plain, _own_values(schema)))
     kind = schema.get("type")
     if values and len(values) <= _SHOWN_VALUES and kind != "boolean":
         return values
@@ -145,18 +153,23 @@ def _type(schema: dict[str, JSON], definitions: dict[str, JSON], depth: int) -> 
 def _values(schema: dict[str, JSON], definitions: dict[str, JSON], depth: int) -> Iterator[str]:
     schema = _resolve(schema, definitions)
     choices = schema.get("anyOf")
-    yield from _own_values(schema)
+    yield from map(shown, _own_values(schema))
     for choice in choices if isinstance(choices, list) and depth else ():
         yield from _values(_map(choice), definitions, depth - 1)
 
 
-def _own_values(schema: dict[str, JSON]) -> list[str]:
+def _own_values(schema: dict[str, JSON]) -> list[JSON]:
     if "const" in schema:
-        return [shown(schema["const"])]
+        return [schema["const"]]
     listed = schema.get("enum")
     if isinstance(listed, list):
-        return [shown(value) for value in listed]
-    return {"boolean": ["true", "false"], "null": ["null"]}.get(_text(schema.get("type")), [])
+        return listed
+    counted: dict[JSON, list[JSON]] = {"boolean": [True, False], "null": [None]}
+    return counted.get(_text(schema.get("type")), [])
+
+
+def _plain(value: JSON) -> str:
+    return value if isinstance(value, str) else shown(value)
 
 
 def _resolve(schema: dict[str, JSON], definitions: dict[str, JSON]) -> dict[str, JSON]:
@@ -171,7 +184,8 @@ def _map(value: JSON) -> dict[str, JSON]:
 
 
 def _text(value: JSON) -> str:
-    """A text without what would steer a terminal."""
+    """A text without its markup, and without what would steer a terminal."""
     if not isinstance(value, str):
         return ""
+    value = value.replace("``", "'")
     return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in value)

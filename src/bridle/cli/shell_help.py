@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 
@@ -14,6 +15,13 @@ _BESIDE = 24
 _INDENT = "    "
 _GAP = 2
 
+# Where a text may not be filled: at empty lines, and before lists and what is indented.
+_PARAGRAPHS = re.compile(r"\n\s*\n|\n(?=[ \t*-])")
+
+_ARGUMENTS = (
+    "Arguments are KEY=VALUE words, JSON in brackets, @FILE, or values in order. help COMMAND tells more."
+)
+
 
 def overview(builtins: Mapping[str, str], catalogue: Catalogue, width: int) -> str:
     """All commands: the daemon's, then the shell's own (usage and summary)."""
@@ -23,21 +31,18 @@ def overview(builtins: Mapping[str, str], catalogue: Catalogue, width: int) -> s
     lines: list[str] = []
     for title, entries in sections:
         lines += [title, *_listing(entries, width), ""]
-    lines += _wrapped(
-        "Arguments are KEY=VALUE words, JSON in brackets, @FILE, or values in order. help COMMAND tells more.",
-        width,
-        "",
-    )
+    lines += _wrapped(_ARGUMENTS, width, "")
     return "\n".join(lines)
 
 
 def command_text(entry: CommandHelp, width: int) -> str:
     """One command: how it is typed, what it does, what it takes."""
-    lines = _wrapped(entry.signature, width, "")
-    for paragraph in entry.help.split("\n"):
-        lines += _wrapped(paragraph, width, _INDENT) or [""]
-    if not entry.help:
-        lines = [*lines, *_wrapped("The daemon tells no more than the name.", width, _INDENT)]
+    told = entry.help or "The daemon tells no more than the name."
+    first, *rest = _wrapped(entry.signature, width - len(_INDENT) * 2, "")
+    lines = [first, *(_INDENT * 2 + line for line in rest)]
+    for number, paragraph in enumerate(_PARAGRAPHS.split(told.strip())):
+        lines += [""] if number else []
+        lines += _wrapped(paragraph, width, _INDENT)
     if entry.access:
         lines += ["", f"{_INDENT}access: {entry.access}"]
     if entry.arguments:

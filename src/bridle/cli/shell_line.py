@@ -1,8 +1,8 @@
 """Lines as they are typed into the shell: where a command ends, and what its words are.
 
 Words follow the rules of ``sh``: blanks part them, quotes and backslashes keep blanks. JSON needs none of
-that: arguments that begin with a bracket, and a ``key=`` that a bracket follows, are taken as they stand, over
-several lines where need be.
+that: arguments that begin with a bracket, and a ``key=`` that a bracket follows, are taken as they stand,
+over several lines where need be.
 """
 
 from __future__ import annotations

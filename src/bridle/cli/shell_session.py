@@ -1,7 +1,7 @@
 """A session of the shell: one endpoint, a service behind it perhaps, and what its daemon says it can do.
 
-It runs one command at a time, and outlives whatever goes wrong with it. Where the commands come from, a terminal
-or a pipe, is no business of this module.
+It runs one command at a time, and outlives whatever goes wrong with it. Where the commands come from, a
+terminal or a pipe, is no business of this module.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ class Session:
         return 0
 
     def _call(self, name: str, words: list[str]) -> int:
+        if not name:
+            raise click.UsageError("a command needs a name")
         if words == ["-"]:
             raise click.UsageError("standard input is the shell's own; @FILE reads a file")
         response = self.client.execute(name, parse_arguments(words), service=self.service)
@@ -204,7 +206,9 @@ class Builtin(NamedTuple):
 
 BUILTINS = {
     "help": Builtin("help [COMMAND]", "Tell what commands there are, or about one.", 1, Session.help),
-    "use": Builtin("use [SERVICE]", "Address a service behind an agent, or the agent itself.", 1, Session.use),
+    "use": Builtin(
+        "use [SERVICE]", "Address a service behind an agent, or the agent itself.", 1, Session.use
+    ),
     "json": Builtin("json on|off", "Print answers as JSON, or as text.", 1, Session.show_json),
     "quit": Builtin("quit", "Leave; so do exit and Ctrl-D.", 0, Session.leave),
     "exit": Builtin("exit", "Leave.", 0, Session.leave),

@@ -55,7 +55,7 @@ class Signature:
         self._injected: dict[str, type[Command] | type[Peer]] = {}
         for parameter in parameters.values():
             self._declare(handler, parameter, hints.get(parameter.name, JSON))
-        takes_any = Command in self._injected.values()
+        takes_any = Command in list(self._injected.values())
         self.unchecked = takes_any and not self.parameters and self.rest is UNSET
         self._only = next(iter(self._injected)) if self.unchecked and len(self._injected) == 1 else None
         self._named = self._struct("Arguments", array_like=False)

@@ -28,6 +28,7 @@ from bridle.net.http_carrier import (
 from bridle.wire.http import BODY_LIMIT
 
 __all__ = [
+    "BACKLOG",
     "CONNECTION_LIMIT",
     "GRACE",
     "IDLE_TIMEOUT",
@@ -45,6 +46,8 @@ __all__ = [
 CONNECTION_LIMIT = 1024
 # Connections beyond the limit that are told so at the same time; the rest are cut, as telling takes a while.
 REFUSED_LIMIT = 64
+# Connections that the kernel holds until they are accepted, which happens many at a time.
+BACKLOG = 128
 # Seconds that closing gives to answers in flight: longer than a local daemon takes, short for an operator.
 GRACE = 5.0
 # Seconds that tasks get to notice that they are cancelled.
@@ -105,18 +108,20 @@ class HttpListener:
         listener = cls(handler, scheme=scheme, body_limit=body_limit, max_connections=max_connections)
         handshake = None if ssl_context is None else REQUEST_TIMEOUT
         shutdown = None if ssl_context is None else LINGER
+        where = f"{scheme}://{_host_and_port(host, port)}"
+        if not 0 <= port <= 65535:
+            raise EndpointError(f"cannot listen on {where}: a port is a number from 0 to 65535")
         try:
             listener._server = await listener.loop.create_server(
                 lambda: HttpCarrier(listener),
                 host,
                 port,
                 ssl=ssl_context,
-                backlog=max_connections,
+                backlog=BACKLOG,
                 ssl_handshake_timeout=handshake,
                 ssl_shutdown_timeout=shutdown,
             )
-        except (OSError, OverflowError) as error:
-            where = f"{scheme}://{_host_and_port(host, port)}"
+        except OSError as error:
             raise EndpointError(f"cannot listen on {where}: {_reason(error)}") from error
         listener._address = listener._server.sockets[0].getsockname()[:2]
         return listener
@@ -241,9 +246,7 @@ def _host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _reason(error: OSError | OverflowError) -> str:
-    if isinstance(error, OverflowError):
-        return "a port is a number from 0 to 65535"
+def _reason(error: OSError) -> str:
     if isinstance(error, socket.gaierror) or error.errno is None:
         return str(error.strerror or error)
     text = os.strerror(error.errno)

@@ -9,8 +9,11 @@ time runs: its deadlines are its own.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import inspect
 import logging
+import struct
+import termios
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias, cast
@@ -161,19 +164,22 @@ class HttpCarrier(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not read: neither is it read."""
         self._blocked = True
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = self._count_unsent()
         self._touch(WRITE_TIMEOUT)
         self._throttle()
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._blocked = False
-        if self._ending:
-            return
-        if self._task is None:
-            self._work()
-        else:
+        if self._task is not None:
             self._touch(None)
+        elif not self._ending:
+            # Not at once: asyncio's transports report a loss twice when they are closed from in here.
+            self._loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if self._task is None and not (self._blocked or self._ending):
+            self._work()
 
     # The work.
 
@@ -312,7 +318,7 @@ class HttpCarrier(asyncio.Protocol):
 
     def _unread(self) -> None:
         """Cut a client that takes nothing in; one that took some has as long again."""
-        unsent, before = self._transport.get_write_buffer_size(), self._unsent
+        unsent, before = self._count_unsent(), self._unsent
         self._unsent = unsent
         if 0 < unsent < before:
             self._touch(WRITE_TIMEOUT)
@@ -323,6 +329,17 @@ class HttpCarrier(asyncio.Protocol):
         else:
             self._transport.abort()
 
+    def _count_unsent(self) -> int:
+        """Bytes that the client's side has not acknowledged.
+
+        Those in the kernel count: it reports room for more only once a good part of megabytes has left.
+        """
+        unsent, sock = self._transport.get_write_buffer_size(), self._transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return unsent
+        (held,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+        return unsent + int(held)
+
     # The end.
 
     def _end(self, *, linger: bool = False) -> None:
@@ -331,7 +348,7 @@ class HttpCarrier(asyncio.Protocol):
         self._waiting.clear()
         if self._transport.is_closing():
             return
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = self._count_unsent()
         if not linger or self._half_closed:
             self._transport.close()
             self._touch(WRITE_TIMEOUT)

@@ -17,6 +17,7 @@ from typing import cast
 
 from bridle.core.messages import Command, Peer, Response
 from bridle.core.results import Result
+from bridle.net.acceptor import Acceptor, Opening
 from bridle.wire.dialect import Dialect, Message, Refusal, ServerDialect
 
 __all__ = ["CONNECTION_LIMIT", "LINGER", "QUEUE_LIMIT", "WRITE_TIMEOUT", "StreamConnection", "StreamListener"]
@@ -29,6 +30,8 @@ QUEUE_LIMIT = 128
 WRITE_TIMEOUT = 10.0
 # Seconds that a client which sent more than was read gets to see the end, so that it meets EOF, not a reset.
 LINGER = 1.0
+
+_FOREVER = float("inf")
 
 Execute = Callable[[Command], Response | Awaitable[Response]]
 PeerOf = Callable[[asyncio.BaseTransport], Peer]
@@ -54,17 +57,29 @@ class StreamConnection(asyncio.Protocol):
         self._half_closed = False
         self._ending = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+    def begin(self, opening: Opening) -> None:
+        """A client was accepted; the transport is made later, if it is needed at all."""
+        self._transport = opening
         listener = self._listener
-        self._dialect = listener.dialect.server(listener.peer_of(transport))
+        self._dialect = listener.dialect.server(listener.peer_of(opening))
         if len(listener.connections) >= listener.connection_limit:
             text = f"too many connections: at most {listener.connection_limit} are served"
             self._transport.write(self._dialect.refuse(text))
             self._end(linger=True)
             return
         listener.connections.add(self)
-        self._touch(self._dialect.idle_timeout)
+
+    def settle(self) -> None:
+        """Nothing is done yet, or not all: count the time, unless something is being waited for already."""
+        if self._timer is None and self._deadline != _FOREVER:
+            self._touch(self._dialect.idle_timeout)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        opening, self._transport = self._transport, cast(asyncio.Transport, transport)
+        if isinstance(opening, Opening):
+            opening.move_to(self._transport)
+        if self._ending and self._timer is None:
+            self._touch(WRITE_TIMEOUT)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.forget(self)
@@ -155,7 +170,7 @@ class StreamConnection(asyncio.Protocol):
     def _touch(self, timeout: float | None) -> None:
         """Count ``timeout`` seconds from now; the one timer is only ever moved forward lazily."""
         if timeout is None:
-            self._deadline = float("inf")
+            self._deadline = _FOREVER
             return
         self._deadline = self._loop.time() + timeout
         if self._timer is None or self._timer.when() > self._deadline:
@@ -165,7 +180,7 @@ class StreamConnection(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
-        if self._deadline == float("inf"):
+        if self._deadline == _FOREVER:
             return
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._tick)
@@ -221,7 +236,7 @@ class StreamListener:
         self._quiet = asyncio.Event()
         self._closing = False
         self.loop = asyncio.get_running_loop()
-        self._server: asyncio.AbstractServer | None = None
+        self._acceptor: Acceptor | None = None
 
     def forget(self, connection: StreamConnection) -> None:
         """A connection is gone."""
@@ -247,16 +262,13 @@ class StreamListener:
 
     async def start(self, listening: socket.socket) -> None:
         """Accept connections on a bound, listening socket."""
-        connect = (
-            self.loop.create_unix_server if listening.family == socket.AF_UNIX else self.loop.create_server
-        )
-        self._server = await connect(lambda: StreamConnection(self), sock=listening)
+        self._acceptor = Acceptor(listening, lambda: StreamConnection(self))
 
     def stop_accepting(self) -> None:
         """Take no new connections; those that are open go on."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._acceptor is not None:
+            self._acceptor.stop()
+            self._acceptor = None
 
     async def close(self, grace: float = 5.0) -> None:
         """Take no new connections, deliver the answers in flight, end idle connections.

@@ -1,0 +1,200 @@
+"""Accepting stream connections, and answering at once whom that is enough for.
+
+Most clients of a control channel connect, send one command, read the answer and leave. When such a client is
+accepted, its command is there already: it is read, answered and closed in the same turn, with a handful of
+system calls and without the event loop's transport, timer and registration. Whoever wants more, or is not done,
+is handed on to a transport; the connection's protocol does not notice the difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+__all__ = ["ACCEPT_BATCH", "ACCEPT_PAUSE", "Acceptor", "Connection", "Opening"]
+
+# Connections taken in one turn of the event loop, so that a storm of them leaves others their turn.
+ACCEPT_BATCH = 64
+# Seconds to wait when the process has no more file descriptors: asyncio's own figure.
+ACCEPT_PAUSE = 1.0
+# Bytes read before there is a transport; nearly all commands are smaller.
+READ_SIZE = 64 * 1024
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_log = logging.getLogger("bridle.net")
+
+
+class Connection(Protocol):
+    """What an acceptor begins: an asyncio protocol that can be handed from one transport to another."""
+
+    def begin(self, opening: Opening) -> None:
+        """A client was accepted; nothing was read yet."""
+        ...
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        ...
+
+    def settle(self) -> None:
+        """There is more to wait for: begin to count the time."""
+        ...
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection has a transport of the event loop now."""
+        ...
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        ...
+
+
+class Opening(asyncio.Transport):
+    """What stands in for a transport until it is known whether one is needed: it only remembers."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._written: list[bytes] = []
+        self._closing = False
+        self._eof = False
+        self._paused = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """The socket; nothing else is known yet."""
+        return self._socket if name == "socket" else default
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Remember bytes."""
+        self._written.append(bytes(data))
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing counts as unsent before it was tried."""
+        return 0
+
+    def can_write_eof(self) -> bool:
+        """Stream sockets can be half-closed."""
+        return True
+
+    def write_eof(self) -> None:
+        """Remember to half-close."""
+        self._eof = True
+
+    def close(self) -> None:
+        """Remember to close after what was written."""
+        self._closing = True
+
+    def abort(self) -> None:
+        """Remember to close, and forget what was written."""
+        self._written.clear()
+        self._closing = True
+
+    def is_closing(self) -> bool:
+        """True once it is to be closed."""
+        return self._closing
+
+    def pause_reading(self) -> None:
+        """Remember to read no further."""
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        """Remember to read on."""
+        self._paused = False
+
+    def finish(self) -> bool:
+        """Send and close, if that is all that is wanted and can be done at once; False: a transport is needed."""
+        if not self._closing:
+            return False
+        data = b"".join(self._written)
+        if data:
+            try:
+                sent = self._socket.send(data, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            except OSError:
+                sent = len(data)  # nobody is there to read it
+            if sent < len(data):
+                self._written = [data[sent:]]
+                return False
+        self._socket.close()
+        return True
+
+    def move_to(self, transport: asyncio.Transport) -> None:
+        """Do with a transport what was remembered."""
+        if self._written:
+            transport.write(b"".join(self._written))
+            self._written.clear()
+        if self._eof:
+            transport.write_eof()
+        if self._paused:
+            transport.pause_reading()
+        if self._closing:
+            transport.close()
+
+
+class Acceptor:
+    """Accepts connections on a listening socket, which it closes in the end."""
+
+    def __init__(self, listening: socket.socket, begin: Callable[[], Connection]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listening = listening
+        self._begin = begin
+        self._handing_on: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        listening.setblocking(False)
+        self._loop.add_reader(listening, self._accept)
+
+    def stop(self) -> None:
+        """Accept no more."""
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._listening.fileno() >= 0:
+            self._loop.remove_reader(self._listening)
+            self._listening.close()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_BATCH):
+            try:
+                sock, _ = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                _log.error("no connection can be accepted for %s s: %s", ACCEPT_PAUSE, error.strerror)
+                self._loop.remove_reader(self._listening)
+                self._pause = self._loop.call_later(ACCEPT_PAUSE, self._go_on)
+                return
+            self._open(sock)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listening, self._accept)
+
+    def _open(self, sock: socket.socket) -> None:
+        opening = Opening(sock)
+        connection = self._begin()
+        connection.begin(opening)
+        try:
+            data = sock.recv(READ_SIZE, socket.MSG_DONTWAIT)
+        except OSError:
+            data = b""  # nothing yet; or an error, which the transport will meet again
+        if data:
+            connection.data_received(data)
+        if opening.finish():
+            connection.connection_lost(None)
+            return
+        connection.settle()
+        task = self._loop.create_task(self._hand_on(sock, connection))
+        self._handing_on.add(task)
+        task.add_done_callback(self._handing_on.discard)
+
+    async def _hand_on(self, sock: socket.socket, connection: Connection) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, sock)  # type: ignore[arg-type, return-value]
+        except Exception as error:
+            sock.close()
+            connection.connection_lost(error)
