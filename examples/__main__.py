@@ -23,6 +23,14 @@ START_TIMEOUT = 20.0
 STOP_TIMEOUT = 10.0
 
 
+def port_number(text: str) -> int:
+    """A port that can be named in a URL."""
+    port = int(text)
+    if not 0 < port < 65536:
+        raise argparse.ArgumentTypeError(f"{port} is not a port: 1 to 65535")
+    return port
+
+
 def check_port(port: int) -> None:
     """Say plainly that a port is taken."""
     with socket.socket() as probe:
@@ -136,7 +144,7 @@ async def stop(processes: list[asyncio.subprocess.Process]) -> None:
 def main() -> int:
     """Read the command line and run the site."""
     parser = argparse.ArgumentParser(prog="python -m examples", description=__doc__)
-    parser.add_argument("--port", type=int, default=8000, help="the agent's port (default: 8000)")
+    parser.add_argument("--port", type=port_number, default=8000, help="the agent's port (default: 8000)")
     port = parser.parse_args().port
     check_port(port)
     folder = Path(tempfile.mkdtemp(prefix="bridle-"))

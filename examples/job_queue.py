@@ -1,4 +1,5 @@
-"""A job queue: a daemon whose commands take and give structures, positional arguments and results of their own.
+"""A job queue: a daemon whose commands take and give structures, positional arguments and results of their
+own.
 
 bridle run examples.job_queue:JobQueue unix:/tmp/queue.sock
 """

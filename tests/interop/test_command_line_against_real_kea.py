@@ -154,6 +154,21 @@ def test_call_gives_up_on_a_daemon_that_does_not_answer(short_path: Path) -> Non
     assert str(path) in completed.stderr
 
 
+@pytest.mark.peers(*DAEMONS, "kea-ctrl-agent")
+def test_the_shell_reads_one_command_a_line_from_a_pipe(
+    real_agent: kea.ControlAgent,
+) -> None:
+    lines = "use dhcp4\nserver-tag-get\nuse d2\nserver-tag-get\nconfig-write filename=1\n"
+
+    completed = command_line("shell", f"http://127.0.0.1:{real_agent.port}", stdin=lines)
+
+    texts = ("'server-tag-get' command not supported.", "passed parameter 'filename' is not a string")
+    assert completed.returncode == 2, "the highest of the results"
+    assert completed.stderr == ""
+    assert '"server-tag": ""' in completed.stdout
+    assert all(json.dumps(text) in completed.stdout for text in texts)
+
+
 SHELL_CASES: list[tuple[list[str], str]] = [
     ([], ""),
     (["list-commands"], ""),

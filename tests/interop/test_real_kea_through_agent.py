@@ -397,7 +397,7 @@ ENVELOPES = [
     b'{ "command": "no-such-command", "command": "server-tag-get", "service": [ "dhcp4" ] }',
     b'{ "command": "config-write", "arguments": [ 1, 2, ], "service": [ "dhcp4" ] }',
     b'{ "command": "config-write", "arguments": { "filename": +007 }, "service": [ "dhcp4" ] }',
-    b'{ "command": "config-write", "arguments": { "filename": "/\xc3\xa9/\\u00e9" }, "service": [ "d2" ] }',
+    b'{ "command": "config-write", "arguments": { "filename": "/no/\xc3\xa9" }, "service": [ "d2" ] }',
 ]
 
 

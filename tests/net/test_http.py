@@ -158,6 +158,64 @@ async def house(
         yield House(listener, stack)
 
 
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written; ``room`` is how many bytes its client would take."""
+
+    def __init__(self, room: int = 1 << 30) -> None:
+        super().__init__({"peername": ("192.0.2.1", 1)})
+        self.room = room
+        self.written: list[bytes] = []
+        self.paused = self.closed = self.aborted = self.eof = False
+        self.protocol: HttpCarrier | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.closed
+        self.written.append(bytes(data))
+
+    def get_write_buffer_size(self) -> int:
+        return max(0, sum(map(len, self.written)) - self.room)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.eof = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        assert not self.paused
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        assert self.paused
+        self.paused = False
+
+    def close(self) -> None:
+        self.closed = True
+        if not self.get_write_buffer_size():
+            self._lose()
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+        self._lose()
+
+    def _lose(self) -> None:
+        if self.protocol is not None:
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+
+@asynccontextmanager
+async def wired(handler: HttpHandler, **options: int) -> AsyncIterator[tuple[HttpCarrier, Wire]]:
+    """A connection over a transport that can be looked at."""
+    async with house(handler, **options) as there:  # type: ignore[arg-type]
+        transport, carrier = Wire(), HttpCarrier(there.listener)
+        transport.protocol = carrier
+        carrier.connection_made(transport)
+        yield carrier, transport
+
+
 @pytest.fixture(params=["virtual", "uvloop"])
 def on_each_loop(request: pytest.FixtureRequest) -> Runner[None]:
     """Runs a test that needs no time to pass, on plain asyncio and on uvloop."""
@@ -667,64 +725,6 @@ class TestSlowReaders:
         run(main())
 
 
-class Wire(asyncio.Transport):
-    """A transport that keeps what is written; ``room`` is how many bytes its client would take."""
-
-    def __init__(self, room: int = 1 << 30) -> None:
-        super().__init__({"peername": ("192.0.2.1", 1)})
-        self.room = room
-        self.written: list[bytes] = []
-        self.paused = self.closed = self.aborted = self.eof = False
-        self.protocol: HttpCarrier | None = None
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        assert not self.closed
-        self.written.append(bytes(data))
-
-    def get_write_buffer_size(self) -> int:
-        return max(0, sum(map(len, self.written)) - self.room)
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self.eof = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        assert not self.paused
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        assert self.paused
-        self.paused = False
-
-    def close(self) -> None:
-        self.closed = True
-        if not self.get_write_buffer_size():
-            self._lose()
-
-    def abort(self) -> None:
-        self.closed = self.aborted = True
-        self._lose()
-
-    def _lose(self) -> None:
-        if self.protocol is not None:
-            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
-
-
-@asynccontextmanager
-async def wired(handler: HttpHandler, **options: int) -> AsyncIterator[tuple[HttpCarrier, Wire]]:
-    """A connection over a transport that can be looked at."""
-    async with house(handler, **options) as there:  # type: ignore[arg-type]
-        transport, carrier = Wire(), HttpCarrier(there.listener)
-        transport.protocol = carrier
-        carrier.connection_made(transport)
-        yield carrier, transport
-
-
 class TestFlow:
     def test_the_answers_to_one_read_are_one_write(self) -> None:
         async def main() -> None:
@@ -769,6 +769,25 @@ class TestFlow:
                 assert transport.paused
                 await asyncio.sleep(5.1)
                 assert not transport.paused
+
+        run(main())
+
+    def test_what_was_not_read_is_drained_at_the_end(self) -> None:
+        async def last(request: HttpRequest, peer: Peer) -> HttpResponse:
+            await asyncio.sleep(5)
+            return HttpResponse(200, b"", close=True)
+
+        async def main() -> None:
+            async with wired(last) as (carrier, transport):
+                carrier.data_received(GET * (PIPELINE_LIMIT + 2))
+                carrier.data_received(GET)
+                assert transport.paused
+                await asyncio.sleep(5.1)
+                assert transport.eof
+                assert not transport.paused
+                await asyncio.sleep(LINGER)
+                assert transport.closed
+                assert b"".join(transport.written).count(b"200 OK") == 1
 
         run(main())
 

@@ -298,6 +298,10 @@ class TestChunkedBodies:
         data = f"POST / HTTP/1.1\r\ntransfer-encoding: {encoding}\r\n\r\n2\r\nhi\r\n0\r\n\r\n".encode()
         assert read_one(data).body == b"hi"
 
+    def test_other_fields_may_be_repeated(self) -> None:
+        fields = b"Via: a\r\nVia: b\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert read_one(b"POST / HTTP/1.1\r\n" + fields + b"2\r\nhi\r\n0\r\n\r\n").body == b"hi"
+
     def test_http_1_0_has_no_chunks(self) -> None:
         assert refusal(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == 400
 

@@ -231,7 +231,7 @@ class TestWhatIsRefused:
         assert complaint(b'["a\nb", bar]') == "error: unexpected character b in <wire>:1:6"
 
     def test_a_complaint_is_a_protocol_error_with_the_text(self) -> None:
-        with pytest.raises(RemoteProtocolError, match="^nothing read$") as caught:
+        with pytest.raises(RemoteProtocolError, match=r"^nothing read$") as caught:
             read(b"[")
         assert caught.value.data == b"["
 

@@ -1,4 +1,5 @@
-"""TLS as Kea configures it: ``trust-anchor``, ``cert-file``, ``key-file``, ``cert-required`` (``facts/kea.md`` §2.4)."""
+"""TLS as Kea configures it: ``trust-anchor``, ``cert-file``, ``key-file``, ``cert-required``
+(``facts/kea.md`` §2.4)."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import msgspec
 from bridle.access.tls import client_context
 from bridle.agent.configuration import AgentSettings, agent_channels, describe, read_settings
 from bridle.agent.forwarding import KeaService, Service, ServiceSettings, not_configured
+from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.version import VERSION
 from bridle.daemon.channels import ChannelSettings
@@ -29,11 +30,11 @@ from bridle.wire.kea_http import error, wrap, wrap_raw
 __all__ = ["Agent"]
 
 _UNSUPPORTED = (
-    "'{name}' command not supported. You did not include \"service\" parameter in the command, which indicates "
-    "that Kea Control Agent should process this command rather than forward it to one or more Kea servers. If "
-    'you aimed to send this command to one of the Kea servers you should include the "service" parameter in '
-    'your request, e.g. "service": [ "dhcp4" ] to forward the command to the DHCPv4 server, or "service": '
-    '[ "dhcp4", "dhcp6", "d2" ] to forward it to DHCPv4, DHCPv6 and D2 servers etc.'
+    "'{name}' command not supported. You did not include \"service\" parameter in the command, "
+    "which indicates that Kea Control Agent should process this command rather than forward it to one or "
+    "more Kea servers. If you aimed to send this command to one of the Kea servers you should include the "
+    '"service" parameter in your request, e.g. "service": [ "dhcp4" ] to forward the command to the DHCPv4 '
+    'server, or "service": [ "dhcp4", "dhcp6", "d2" ] to forward it to DHCPv4, DHCPv6 and D2 servers etc.'
 )
 
 
@@ -105,9 +106,10 @@ class Agent(Daemon):
         return KeaService(settings, tls)
 
     async def stop(self) -> None:
-        """Close what is kept open to services."""
+        """Close what is kept open to services, and unload the plugins."""
         for service in self._services.values():
             service.close()
+        self._plugins.unload()
 
     def answer(self, command: Command) -> HttpResponse | Awaitable[HttpResponse]:
         """Answer a command, or have it answered by the services that it names."""
@@ -136,9 +138,15 @@ class Agent(Daemon):
 
     async def _ask_with_hooks(self, command: Command, name: str) -> bytes:
         alone = msgspec.structs.replace(command, services=(name,))
-        response = self.manager.intercept(alone)
-        if response is None:
-            service = self._services.get(name)
-            answer = not_configured(name) if service is None else await service.forward(command)
+        intercepted = self.manager.intercept(alone)
+        if intercepted is not None:
+            return encode_answer(self.manager.review(alone, intercepted))
+        service = self._services.get(name)
+        answer = not_configured(name) if service is None else await service.forward(command)
+        try:
             response = decode_answer(answer)
-        return encode_answer(self.manager.review(alone, response))
+        except RemoteProtocolError:
+            # JSON, but no answer that a hook could look at; Kea passes it on, and so do we.
+            return answer
+        reviewed = self.manager.review(alone, response)
+        return answer if reviewed is response else encode_answer(reviewed)

@@ -1,4 +1,5 @@
-"""The agent's configuration: Kea's ``kea-ctrl-agent.conf`` (``facts/kea.md`` §2.5), and what it may hold more.
+"""The agent's configuration: Kea's ``kea-ctrl-agent.conf`` (``facts/kea.md`` §2.5), and what it may hold
+more.
 
 A ``control-sockets`` entry may have any name. Beyond Kea's ``unix`` it may be ``http`` or ``https`` (with
 ``socket-address`` and ``socket-port``, for Kea ≥ 2.7.2), or name any ``endpoint`` of the client; ``timeout``
@@ -137,24 +138,22 @@ class _Reader:
     def _service(self, name: str, item: JSON) -> ServiceSettings:
         path: list[str | int] = [ROOT, "control-sockets", name]
         service = self._check(item, _SERVICE, path, name)
+        given = service.get("endpoint")
         try:
-            endpoint = as_endpoint(self._endpoint(service, path))
+            endpoint = as_endpoint(given if isinstance(given, str) else self._endpoint(service, path))
             tls = read_tls(service)
         except EndpointError as error:
             raise self._document.error(str(error), path) from error
         timeout, connections = service.get("timeout", TIMEOUT), service.get("connections", CONNECTIONS)
         for key in ("timeout", "connections"):
-            given = service.get(key, 1)
-            if isinstance(given, int | float) and given <= 0:
+            number = service.get(key, 1)
+            if isinstance(number, int | float) and number <= 0:
                 raise self._document.error(f"'{key}' must be greater than 0", [*path, key])
         assert isinstance(timeout, int | float)
         assert isinstance(connections, int)
         return ServiceSettings(name, endpoint, float(timeout), connections, tls)
 
     def _endpoint(self, service: Mapping[str, JSON], path: list[str | int]) -> Endpoint:
-        given = service.get("endpoint")
-        if isinstance(given, str):
-            return Endpoint.parse(given)
         kind = service.get("socket-type", "unix")
         if kind == "unix":
             name = service.get("socket-name")
@@ -162,11 +161,16 @@ class _Reader:
                 raise self._document.error("Mandatory 'socket-name' parameter missing", path)
             return Endpoint("unix", path=name)
         if kind in ("http", "https"):
+            port = service.get("socket-port", 8000)
+            assert isinstance(port, int)
+            if not 0 < port <= 65535:
+                text = f"out of range value ({port}) specified for parameter 'socket-port'"
+                raise self._document.error(text, [*path, "socket-port"])
             return Endpoint(
                 str(kind),
                 path="/",
                 host=str(service.get("socket-address", "127.0.0.1")),
-                port=int(str(service.get("socket-port", 8000))),
+                port=port,
                 user=str(service.get("user", "")),
                 password=str(service.get("password", "")),
             )
@@ -226,13 +230,12 @@ def describe(document: Document) -> dict[str, JSON]:
     described = {**_DEFAULTS, **agent}
     services = described.get("control-sockets")
     if isinstance(services, dict):
-        described["control-sockets"] = {
-            name: {"socket-type": "unix", **service} if _is_unix(service) else service
-            for name, service in services.items()
-        }
+        described["control-sockets"] = {name: _with_type(service) for name, service in services.items()}
     described.setdefault("hooks-libraries", [])
     return described
 
 
-def _is_unix(service: JSON) -> bool:
-    return isinstance(service, dict) and "socket-name" in service and "endpoint" not in service
+def _with_type(service: JSON) -> JSON:
+    if isinstance(service, dict) and "socket-name" in service and "endpoint" not in service:
+        return {"socket-type": "unix", **service}
+    return service

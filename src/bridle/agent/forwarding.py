@@ -22,8 +22,8 @@ __all__ = ["CONNECTIONS", "TIMEOUT", "Service", "ServiceSettings", "not_configur
 
 # Seconds that a service may take for an answer: those of Kea's agent (facts/kea.md §2.2).
 TIMEOUT = 60.0
-# Commands that are with one service at the same time; more wait their turn. Kea executes one at a time and its
-# backlog is short; what is gained beyond some dozens is only waiting in another place.
+# Commands that are with one service at the same time; more wait their turn. Kea executes one at a time and
+# its backlog is short; what is gained beyond some dozens is only waiting in another place.
 CONNECTIONS = 64
 
 
@@ -57,6 +57,7 @@ class KeaService:
     def __init__(self, settings: ServiceSettings, tls: ssl.SSLContext | None = None) -> None:
         self.settings = settings
         self._turn = asyncio.Semaphore(settings.connections)
+        self._closed = False
         self._pool: Pool[bytes, bytes] = Pool(settings.endpoint, _talk_with(settings.endpoint), tls)
 
     async def forward(self, command: Command) -> bytes:
@@ -72,8 +73,12 @@ class KeaService:
             if error.text == "End of file":
                 return _offline(name, error.text)
             return _failure(
-                f"internal server error: unable to parse server's answer to the forwarded message: {error.text}"
+                "internal server error: unable to parse server's answer to the forwarded message: "
+                f"{error.text}"
             )
+        finally:
+            if self._closed:
+                self._pool.close()
 
     async def _exchange(self, text: bytes) -> bytes:
         timeout = self.settings.timeout
@@ -93,7 +98,8 @@ class KeaService:
             self._turn.release()
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the connections that are kept, and those of commands on their way once they are answered."""
+        self._closed = True
         self._pool.close()
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from bridle.core.messages import JSON
 
-__all__ = ["parse_arguments", "parse_value"]
+__all__ = ["check_text", "parse_arguments", "parse_value"]
 
 _PAIR = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
 
@@ -21,14 +21,16 @@ _PAIR = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
 def parse_arguments(words: Sequence[str]) -> JSON:
     """Read the words after a command's name; None when there are none.
 
-    ``key=value`` words are named arguments. A single word that begins with ``{`` or ``[`` is JSON, ``@FILE`` is
-    JSON in a file, ``-`` JSON on standard input. Anything else is positional arguments.
+    ``key=value`` words are named arguments. A single word that begins with ``{`` or ``[`` is JSON,
+    ``@FILE`` is JSON in a file, ``-`` JSON on standard input. Anything else is positional arguments.
 
     Raises:
         click.UsageError: they are mixed, or the JSON is none.
     """
     if not words:
         return None
+    for word in words:
+        check_text(word)
     if len(words) == 1 and (words[0] == "-" or words[0][:1] in "{[@"):
         return _parse_json(words[0])
     pairs = [_PAIR.fullmatch(word) for word in words]
@@ -42,6 +44,18 @@ def parse_arguments(words: Sequence[str]) -> JSON:
             raise click.UsageError(f"argument '{pair.group(1)}' is given twice")
         named[pair.group(1)] = parse_value(pair.group(2))
     return named
+
+
+def check_text(word: str) -> None:
+    """Refuse what a command cannot carry: bytes of the command line that are not UTF-8.
+
+    Raises:
+        click.UsageError: it is none.
+    """
+    try:
+        word.encode()
+    except UnicodeEncodeError as error:
+        raise click.UsageError(f"{word!a} is not UTF-8") from error
 
 
 def parse_value(text: str) -> JSON:

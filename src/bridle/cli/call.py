@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
-from bridle.cli.arguments import parse_arguments
+from bridle.cli.arguments import check_text, parse_arguments
 from bridle.cli.connection import connection_options, open_client
 from bridle.cli.failure import failure_of
 from bridle.cli.rendering import print_answers
-from bridle.core.errors import BridleError
+from bridle.core.errors import BridleError, RemoteProtocolError
+from bridle.core.messages import Response
 from bridle.core.results import row
 
 __all__ = ["command"]
@@ -51,6 +54,8 @@ def command(
       bridle call http://127.0.0.1:8000 config-get --service dhcp4 --json
       bridle call unix:/run/thermostat.sock set-target celsius=21.5
     """
+    for word in (name, *services):
+        check_text(word)
     body = parse_arguments(arguments)
     client = open_client(
         endpoint, timeout=timeout, user=user, password_file=password_file, ca=ca, cert=cert, key=key
@@ -58,10 +63,19 @@ def command(
     with client:
         try:
             if services:
-                responses = client.execute_all(name, body, services=services)
+                responses = _all(client.execute_all(name, body, services=services), services, endpoint)
             else:
                 responses = [client.execute(name, body)]
         except BridleError as error:
             raise failure_of(error) from error
     print_answers(responses, services, as_json=as_json)
     return max((row(response.result).exit for response in responses), default=0)
+
+
+def _all(responses: list[Response], services: Sequence[str], endpoint: str) -> list[Response]:
+    """The answers, if there is one of each service, or one that speaks for all."""
+    if len(responses) not in (1, len(services)):
+        raise RemoteProtocolError(
+            f"{len(services)} answers were expected, {len(responses)} came", endpoint=endpoint
+        )
+    return responses

@@ -21,6 +21,15 @@ __all__ = ["connection_options", "open_client"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
+# Seconds that a command line may be told to wait; the system's clocks count no further than some centuries.
+LONGEST_TIMEOUT = 86_400.0
+
+
+def _check_timeout(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not 0 < value <= LONGEST_TIMEOUT:
+        raise click.BadParameter(f"{value:g} is not more than 0 and at most {LONGEST_TIMEOUT:g} seconds")
+    return value
+
 
 def connection_options(function: F) -> F:
     """Add the options that say how to connect."""
@@ -31,7 +40,12 @@ def connection_options(function: F) -> F:
         click.option("--password-file", metavar="FILE", help="A file whose first line is the password."),
         click.option("--user", metavar="NAME", help="The user of Basic authentication."),
         click.option(
-            "--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="How long to wait."
+            "--timeout",
+            default=TIMEOUT,
+            show_default=True,
+            metavar="SECONDS",
+            callback=_check_timeout,
+            help="How long to wait.",
         ),
     ):
         function = option(function)

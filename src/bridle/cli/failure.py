@@ -1,4 +1,5 @@
-"""What a command line says when there is no answer, and the exit status that says which kind of failure it is."""
+"""What a command line says when there is no answer, and the exit status that says which kind of failure it
+is."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from typing import IO, Any
 
 import click
 
+from bridle.cli.rendering import plain
 from bridle.core.errors import (
     BridleError,
     ConfigurationError,
@@ -27,7 +29,7 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it on standard error."""
-        click.echo(f"bridle: {self.message}", err=True)
+        click.echo(f"bridle: {plain(self.message)}", err=True)
 
 
 def failure_of(error: BridleError) -> Failure:

@@ -130,6 +130,9 @@ def _answer(options: _Options) -> bytes:
         raise _Failed("--cert and --key must be used together")
     if options.cert and not options.ca:
         raise _Failed("--cert and --key with HTTPS disabled (no --ca)")
+    if not 0 <= options.port <= 65535:
+        # The system would take what is left of it, and talk to somebody else.
+        raise _Failed(f"Failed to run: port {options.port} does not lie between 0 and 65535")
     headers = {"Connection": "close", **_authorization(options)}
     body = _body(options, sys.stdin.buffer.read())
     deadline = time.monotonic() + (options.timeout if options.timeout > 0 else UNLIMITED)

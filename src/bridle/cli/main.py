@@ -6,6 +6,7 @@ A one-shot ``bridle call`` answers in some 50 ms; what it does not need must not
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -35,6 +36,15 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, context: click.Context) -> object:
+        try:
+            status = super().invoke(context)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Caught here, for click would end with status 1.
+            return _end_quietly()
+        return status
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, _COMMANDS[name][1]) for name in sorted(_COMMANDS)])
@@ -50,6 +60,14 @@ def bridle() -> None:
     """
 
 
+def _end_quietly() -> int:
+    """The reader of our output has gone: there is nobody left to tell, now or when the process ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return 0
+
+
 def main() -> None:
     """Run the command line and exit with its status: a result's code, or one of :class:`ExitStatus`."""
     try:
@@ -62,8 +80,4 @@ def main() -> None:
         status = failure.status
     except (click.Abort, KeyboardInterrupt):
         status = ExitStatus.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone; there is nobody left to tell.
-        sys.stderr.close()
-        status = 0
     sys.exit(status if isinstance(status, int) else 0)

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from bridle.core.messages import JSON, Response
 from bridle.core.results import Result
 
-__all__ = ["print_answers", "render"]
+__all__ = ["plain", "print_answers", "render"]
 
 
 def print_answers(responses: Sequence[Response], services: Sequence[str], *, as_json: bool) -> None:
@@ -42,9 +42,9 @@ def render(response: Response, width: int) -> str:
     """An answer for a terminal of ``width`` columns."""
     lines = []
     if response.result not in (Result.SUCCESS, Result.EMPTY):
-        lines.append(f"error {response.result}: {response.text or 'no text'}")
+        lines.append(f"error {response.result}: {plain(response.text or 'no text')}")
     elif response.text:
-        lines.append(response.text.rstrip("\n"))
+        lines.append(plain(response.text.rstrip("\n")))
     if response.arguments is not UNSET:
         lines += _lines(response.value, "", width)
     return "\n".join(lines) if lines else "ok"
@@ -53,7 +53,7 @@ def render(response: Response, width: int) -> str:
 def _lines(value: JSON, indent: str, width: int) -> Iterator[str]:
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _member(f"{key}:", item, indent, width)
+            yield from _member(f"{_line(key)}:", item, indent, width)
     elif isinstance(value, list):
         if _is_table(value) and indent == "":
             yield from _table(cast("list[dict[str, JSON]]", value), width)
@@ -75,16 +75,31 @@ def _member(label: str, item: JSON, indent: str, width: int) -> Iterator[str]:
         yield from _lines(item, indent + "  ", width)
     elif isinstance(item, str) and "\n" in item:
         yield f"{indent}{label}"
-        yield from (f"{indent}  {line}" for line in item.rstrip("\n").split("\n"))
+        yield from (f"{indent}  {_line(line)}" for line in item.rstrip("\n").split("\n"))
     else:
         yield f"{indent}{label} {_scalar(item)}"
 
 
 def _scalar(value: JSON) -> str:
-    if isinstance(value, str):
-        # Control characters would reach the terminal.
-        return value if value.isprintable() else msgspec.json.encode(value).decode()
-    return msgspec.json.encode(value).decode()
+    if isinstance(value, str) and value.isprintable():
+        return value
+    return _line(msgspec.json.encode(value).decode())
+
+
+def plain(text: str) -> str:
+    """The lines of a text, without anything that steers a terminal: that is written as JSON escapes it."""
+    return "\n".join(_line(line) for line in text.split("\n"))
+
+
+def _line(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def _is_table(value: list[JSON]) -> bool:
@@ -101,7 +116,7 @@ def _table(rows: list[dict[str, JSON]], width: int) -> Iterator[str]:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(_line(column), overflow="fold")
     for row in rows:
         table.add_row(*(_scalar(row[column]) if column in row else "" for column in columns))
     console = Console(width=width, highlight=False, markup=False)

@@ -26,8 +26,8 @@ _BUNDLED: dict[str, str] = {}
 def command(name: str, endpoints: tuple[str, ...], file: str | None, debug: bool) -> int:
     """Run a daemon until shutdown, SIGTERM or Ctrl-C. SIGHUP reads its configuration file again.
 
-    MODULE:CLASS names a subclass of bridle.Daemon. It listens on each ENDPOINT, and on the control sockets that
-    its configuration file names.
+    MODULE:CLASS names a subclass of bridle.Daemon. It listens on each ENDPOINT, and on the control sockets
+    that its configuration file names.
 
     \b
     Example:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from bridle.cli.rendering import plain
 from bridle.client.blocking import Client
 from bridle.core.messages import JSON
 from bridle.core.results import Result
@@ -100,7 +101,11 @@ def describe(name: str, value: JSON) -> CommandHelp:
     schema = entry.get("arguments")
     arguments = tuple(_arguments(schema)) if isinstance(schema, dict) else None
     return CommandHelp(
-        name, _text(entry.get("access")), _text(entry.get("summary")), _text(entry.get("help")), arguments
+        name,
+        _text(entry.get("access")),
+        _text(entry.get("summary")).partition("\n")[0],
+        _text(entry.get("help")),
+        arguments,
     )
 
 
@@ -185,7 +190,4 @@ def _map(value: JSON) -> dict[str, JSON]:
 
 def _text(value: JSON) -> str:
     """A text without its markup, and without what would steer a terminal."""
-    if not isinstance(value, str):
-        return ""
-    value = value.replace("``", "'")
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in value)
+    return plain(value.replace("``", "'")) if isinstance(value, str) else ""

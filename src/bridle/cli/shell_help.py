@@ -68,7 +68,7 @@ def _listing(entries: Mapping[str, str], width: int, indent: str = "  ") -> Iter
 
 
 def _columns(names: list[str], width: int, indent: str) -> Iterator[str]:
-    longest = max(map(len, names)) + _GAP
+    longest = max(map(len, names), default=0) + _GAP
     columns = max((width - len(indent)) // longest, 1)
     rows = -(-len(names) // columns)
     for row in range(rows):

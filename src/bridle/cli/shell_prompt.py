@@ -31,6 +31,7 @@ def converse(session: Session) -> None:
     prompt = _prompt_session(session)
     try:
         session.introduce()
+        print("Tab completes, help explains, Ctrl-D leaves.")
     except KeyboardInterrupt:
         print()
     while True:
@@ -43,7 +44,7 @@ def converse(session: Session) -> None:
         try:
             _run(session, text)
         except KeyboardInterrupt:
-            print("interrupted")
+            print("\ninterrupted")
         except Leave:
             return
 

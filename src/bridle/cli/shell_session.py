@@ -15,9 +15,9 @@ from typing import NamedTuple
 import click
 import msgspec
 
-from bridle.cli.arguments import parse_arguments
+from bridle.cli.arguments import check_text, parse_arguments
 from bridle.cli.failure import failure_of
-from bridle.cli.rendering import print_answers
+from bridle.cli.rendering import plain, print_answers
 from bridle.cli.shell_catalogue import Catalogue, load, services
 from bridle.cli.shell_help import command_text, overview
 from bridle.cli.shell_line import split
@@ -65,7 +65,7 @@ class Session:
             Leave: it was ``quit`` or ``exit``.
         """
         try:
-            text.encode()
+            check_text(text)
             name, *words = split(text) or [""]
             builtin = BUILTINS.get(name)
             if builtin is None:
@@ -74,8 +74,6 @@ class Session:
             builtin.run(self, *words)
         except click.UsageError as error:
             return self._tell(error.format_message(), ExitStatus.USAGE)
-        except UnicodeEncodeError:
-            return self._tell("this is not UTF-8", ExitStatus.USAGE)
         except BridleError as error:
             return self._fail(error)
         return 0
@@ -108,7 +106,7 @@ class Session:
 
     def _tell(self, text: str, status: int) -> int:
         sys.stdout.flush()
-        click.echo(f"bridle: {text}", err=True)
+        click.echo(f"bridle: {plain(text)}", err=True)
         return status
 
     def learn(self) -> bool:
@@ -125,7 +123,6 @@ class Session:
         return self._known
 
     def _ask(self) -> None:
-        self.catalogue = {}
         self.catalogue = load(self.client, self.service)
         if self.client.endpoint.transport != "unix" and not self.services:
             self.services = self._services()
@@ -154,7 +151,8 @@ class Session:
     def help(self, name: str = "") -> None:
         """Print what is known of all commands, or of one."""
         width = shutil.get_terminal_size().columns
-        if not self._known:
+        self.learn()
+        if not self.catalogue:
             self._ask()
         if not name:
             builtins = {builtin.usage: builtin.summary for builtin in BUILTINS.values()}
@@ -177,6 +175,7 @@ class Session:
     def _address(self, service: str | None) -> None:
         if service and self.client.endpoint.transport == "unix":
             raise click.UsageError(f"{self.client.endpoint} is no agent: it has no services")
+        check_text(service or "")
         self.service = service
 
     def show_json(self, choice: str = "on") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
@@ -22,6 +23,8 @@ __all__ = ["AsyncClient", "Pool", "Talk"]
 IDLE_CONNECTIONS = 32
 # Seconds between two tries to connect to a unix socket whose backlog is full: the kernel queues nobody there.
 BACKLOG_PAUSE = 0.01
+# Bytes read at once; Kea sends 32 KiB at a time, others more.
+READ_SIZE = 256 * 1024
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -51,10 +54,8 @@ class Talk(Protocol[_Q, _A]):
         ...
 
 
-class _Connection(asyncio.Protocol, Generic[Q, A]):
-    """One connection: asks one question at a time."""
-
-    _transport: asyncio.Transport
+class _Exchange(Generic[Q, A]):
+    """One connection: asks one question at a time. How bytes travel is the subclasses' business."""
 
     def __init__(self, talk: Talk[Q, A], endpoint: str) -> None:
         self._talk = talk
@@ -62,40 +63,45 @@ class _Connection(asyncio.Protocol, Generic[Q, A]):
         self._answer: asyncio.Future[A] | None = None
         self.open = False
 
+    def _send(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close at once."""
+        raise NotImplementedError
+
     @property
     def reusable(self) -> bool:
+        """True when another question may be asked here."""
         return self.open and self._answer is None and self._talk.reusable
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self.open = True
-
     def ask(self, question: Q) -> asyncio.Future[A]:
-        self._answer = asyncio.get_running_loop().create_future()
+        """Send a question; the future of its answer."""
+        answer = self._answer = asyncio.get_running_loop().create_future()
         if self.open:
-            self._transport.write(self._talk.request(question))
+            self._send(self._talk.request(question))
         else:
             self._fail(TransportError("End of file", endpoint=self._endpoint))
-        return self._answer
+        return answer
 
     def done(self) -> None:
+        """The answer was taken, or nobody waits for it any more."""
         self._answer = None
 
-    def data_received(self, data: bytes) -> None:
+    def expire(self) -> None:
+        """Give up on the answer."""
+        self._fail(DeadlineExceeded("no answer in time", endpoint=self._endpoint))
+        self.close()
+
+    def _received(self, data: bytes) -> None:
         self._take(lambda: self._talk.receive(data))
 
-    def eof_received(self) -> bool:
-        self.open = False
-        self._take(self._talk.receive_eof)
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
+    def _ended(self, error: Exception | None) -> None:
+        """The server sends no more."""
         if self.open:
             self.open = False
             self._take(self._talk.receive_eof)
-        text = str(exc.__cause__ or exc) if exc else "End of file"
-        if isinstance(exc, OSError) and exc.strerror:
-            text = exc.strerror
+        text = _reason(error) if isinstance(error, OSError) else "End of file"
         self._fail(TransportError(text, endpoint=self._endpoint))
 
     def _take(self, receive: Callable[[], Sequence[A]]) -> None:
@@ -107,25 +113,108 @@ class _Connection(asyncio.Protocol, Generic[Q, A]):
             return
         if not answers:
             return
-        if self._answer is None or self._answer.done():
+        if self._answer is None or self._answer.done() or len(answers) > 1:
             # Nobody asked: whatever follows could be taken for the answer to something else.
             self.close()
-        else:
+        if self._answer is not None and not self._answer.done():
             self._answer.set_result(answers[0])
-            if len(answers) > 1:
-                self.close()
-
-    def expire(self) -> None:
-        self._fail(DeadlineExceeded("no answer in time", endpoint=self._endpoint))
-        self.close()
 
     def _fail(self, error: Exception) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
+
+class _TransportExchange(_Exchange[Q, A], asyncio.Protocol):
+    """Over a transport of the event loop: TCP and TLS."""
+
+    _transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.open = True
+
+    def data_received(self, data: bytes) -> None:
+        self._received(data)
+
+    def eof_received(self) -> bool:
+        self._ended(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended(exc)
+
+    def _send(self, data: bytes) -> None:
+        self._transport.write(data)
+
     def close(self) -> None:
         self.open = False
         self._transport.abort()
+
+
+class _SocketExchange(_Exchange[Q, A]):
+    """Straight on a unix socket. Most servers close after each answer, and a transport for one exchange
+    costs more than the exchange."""
+
+    def __init__(self, talk: Talk[Q, A], endpoint: str, path: str) -> None:
+        super().__init__(talk, endpoint)
+        self._loop = asyncio.get_running_loop()
+        self._unsent = b""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.connect(path)
+        except BaseException:
+            self._socket.close()
+            raise
+        self.open = True
+        self._loop.add_reader(self._socket, self._readable)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            # The answer may be there all the same: a server that refuses says why before it closes.
+            self._unsent = b""
+            self._loop.call_soon(self._broken, error)
+            return
+        self._unsent = data[sent:]
+        if self._unsent:
+            self._loop.add_writer(self._socket, self._writable)
+
+    def _broken(self, error: OSError) -> None:
+        if self.open:
+            self._readable()
+        if self.open:
+            self._ended(error)
+            self.close()
+
+    def _writable(self) -> None:
+        self._loop.remove_writer(self._socket)
+        self._send(self._unsent)
+
+    def _readable(self) -> None:
+        try:
+            data = self._socket.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._ended(error)
+            self.close()
+            return
+        if data:
+            self._received(data)
+        else:
+            self._ended(None)
+            self.close()
+
+    def close(self) -> None:
+        self.open = False
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            if self._unsent:
+                self._loop.remove_writer(self._socket)
+            self._socket.close()
 
 
 class Pool(Generic[Q, A]):
@@ -138,7 +227,7 @@ class Pool(Generic[Q, A]):
         self._name = str(endpoint)
         self._begin = begin
         self._tls = tls
-        self._idle: list[_Connection[Q, A]] = []
+        self._idle: list[_Exchange[Q, A]] = []
 
     async def exchange(self, question: Q, timeout: float) -> A:
         """Ask a question and wait for its answer, ``timeout`` seconds at the most, connecting included.
@@ -162,7 +251,7 @@ class Pool(Generic[Q, A]):
         self._keep(connection)
         return result
 
-    def _kept(self) -> _Connection[Q, A] | None:
+    def _kept(self) -> _Exchange[Q, A] | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.reusable:
@@ -170,20 +259,22 @@ class Pool(Generic[Q, A]):
             connection.close()
         return None
 
-    def _keep(self, connection: _Connection[Q, A]) -> None:
+    def _keep(self, connection: _Exchange[Q, A]) -> None:
         if connection.reusable and len(self._idle) < IDLE_CONNECTIONS:
             self._idle.append(connection)
         else:
             connection.close()
 
-    async def _connect(self, deadline: float) -> _Connection[Q, A]:
-        loop = asyncio.get_running_loop()
+    async def _connect(self, deadline: float) -> _Exchange[Q, A]:
         try:
             if self._endpoint.transport == "unix":
                 return await self._connect_unix(deadline)
             async with asyncio.timeout_at(deadline):
-                _, connection = await loop.create_connection(
-                    self._protocol, self._endpoint.host, self._endpoint.port, ssl=self._secure()
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: _TransportExchange(self._begin(), self._name),
+                    self._endpoint.host,
+                    self._endpoint.port,
+                    ssl=self._secure(),
                 )
             return connection
         except TimeoutError as error:
@@ -191,19 +282,15 @@ class Pool(Generic[Q, A]):
         except OSError as error:
             raise TransportError(_reason(error), endpoint=self._name) from error
 
-    async def _connect_unix(self, deadline: float) -> _Connection[Q, A]:
-        loop = asyncio.get_running_loop()
+    async def _connect_unix(self, deadline: float) -> _Exchange[Q, A]:
         while True:
             try:
-                _, connection = await loop.create_unix_connection(self._protocol, self._endpoint.path)
-                return connection
+                return _SocketExchange(self._begin(), self._name, self._endpoint.path)
             except BlockingIOError:
+                loop = asyncio.get_running_loop()
                 if loop.time() + BACKLOG_PAUSE >= deadline:
                     raise TimeoutError from None
                 await asyncio.sleep(BACKLOG_PAUSE)
-
-    def _protocol(self) -> _Connection[Q, A]:
-        return _Connection(self._begin(), self._name)
 
     def _secure(self) -> ssl.SSLContext | None:
         if self._endpoint.transport != "https":
@@ -252,7 +339,8 @@ class AsyncClient:
         """Send a command and return the arguments of its answer; None where there are none.
 
         Raises:
-            CommandError, TransportError, DeadlineExceeded, RemoteProtocolError: as :meth:`bridle.Client.call`.
+            CommandError, TransportError, DeadlineExceeded, RemoteProtocolError: as
+            :meth:`bridle.Client.call`.
         """
         command = make_command(name, arguments, service)
         return value_of(command, one(await self._exchange(command, timeout), self.endpoint), self.endpoint)

@@ -53,8 +53,8 @@ class Client:
     ) -> JSON:
         """Send a command and return the arguments of its answer; None where there are none.
 
-        ``arguments`` is a map of named arguments, a list of positional ones, or one scalar. ``service`` is for
-        agents. ``timeout`` replaces the client's, in seconds.
+        ``arguments`` is a map of named arguments, a list of positional ones, or one scalar. ``service`` is
+        for agents. ``timeout`` replaces the client's, in seconds.
 
         Raises:
             CommandError: the result was neither success nor empty; it holds request, response and endpoint.

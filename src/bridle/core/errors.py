@@ -80,6 +80,15 @@ class ArgumentError(BridleError):
         self.path = path
 
 
+def undecodable(command: Command, error: Exception) -> ArgumentError:
+    """What to say of arguments that turn out to be unreadable: what their text's reader says, and where."""
+    try:
+        command.locate(())
+    except RemoteProtocolError as found:
+        return ArgumentError(found.text)
+    return ArgumentError(f"arguments: {error}")
+
+
 class ConfigurationError(BridleError):
     """A configuration cannot be used.
 

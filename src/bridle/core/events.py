@@ -29,7 +29,7 @@ class EventLog:
 
     def __init__(self, history: int = HISTORY) -> None:
         self._events: deque[Event] = deque(maxlen=history)
-        self._listeners: list[Listener] = []
+        self._listeners: dict[object, Listener] = {}
         self._sequence = 0
 
     @property
@@ -45,7 +45,7 @@ class EventLog:
         self._sequence += 1
         event = Event(self._sequence, name, data)
         self._events.append(event)
-        for listener in tuple(self._listeners):
+        for listener in tuple(self._listeners.values()):
             listener(event)
         return event
 
@@ -63,10 +63,10 @@ class EventLog:
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` for every event from now on. Returns a function that ends it."""
-        self._listeners.append(listener)
+        subscription = object()
+        self._listeners[subscription] = listener
 
         def unsubscribe() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            self._listeners.pop(subscription, None)
 
         return unsubscribe

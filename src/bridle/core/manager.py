@@ -231,8 +231,9 @@ class CommandManager:
             return error.response
         if isinstance(error, ArgumentError):
             return Response(Result.ERROR, error.text, error=error)
-        _log.error("command %r failed: %s", command.name, error, exc_info=error)
-        return Response(Result.ERROR, str(error) or type(error).__name__)
+        text = _text(error)
+        _log.error("command %r failed: %s", command.name, text, exc_info=error)
+        return Response(Result.ERROR, text)
 
     def unsupported(self, command: Command) -> Response:
         """The answer to a command that has no handler."""
@@ -244,6 +245,13 @@ class CommandManager:
         Arguments are ignored, as Kea does.
         """
         return sorted(self._definitions)
+
+
+def _text(error: Exception) -> str:
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # an exception that cannot even be written is a handler's fault as well
+        return type(error).__name__
 
 
 def _respond(value: object) -> Response:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-if TYPE_CHECKING:
-    from bridle.core.errors import BridleError
-
 __all__ = ["JSON", "Command", "Event", "Path", "Peer", "Response", "Source"]
 
-JSON: TypeAlias = Union[None, bool, int, float, str, "list[JSON]", "dict[str, JSON]"]
+if TYPE_CHECKING:
+    JSON: TypeAlias = None | bool | int | float | str | "list[JSON]" | "dict[str, JSON]"
+else:
+    # Whoever reads annotations while the program runs, as signatures do, cannot follow an alias into itself.
+    JSON = Any
 """What an argument or an answer is made of."""
 
 Path: TypeAlias = Sequence[str | int]
@@ -46,7 +47,11 @@ class Source(Protocol):
     """The text that a command was read from, kept for its error messages."""
 
     def locate(self, path: Path) -> str:
-        """Say where the value at ``path`` stands, e.g. ``<wire>:0:44``; empty when that is unknown."""
+        """Say where the value at ``path`` stands, e.g. ``<wire>:0:44``; empty when that is unknown.
+
+        Raises:
+            RemoteProtocolError: the text cannot be read; nobody had looked that closely before.
+        """
         ...
 
 
@@ -73,7 +78,7 @@ class Command(msgspec.Struct, frozen=True, eq=False):
         """The decoded arguments; :data:`msgspec.UNSET` when there are none.
 
         Raises:
-            ArgumentError: a part of them cannot be decoded: a number out of range, half a character.
+            ArgumentError: a part of them cannot be decoded, such as a number out of range.
         """
         body = self.body
         if not isinstance(body, msgspec.Raw):
@@ -81,9 +86,9 @@ class Command(msgspec.Struct, frozen=True, eq=False):
         try:
             decoded: JSON = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            from bridle.core.errors import ArgumentError
+            from bridle.core.errors import undecodable
 
-            raise ArgumentError(f"arguments: {error}") from error
+            raise undecodable(self, error) from error
         return decoded
 
     def locate(self, path: Path) -> str:
@@ -101,16 +106,25 @@ class Response(msgspec.Struct, frozen=True):
     result: int = 0
     text: str | None = None
     arguments: JSON | msgspec.Raw | UnsetType = UNSET
-    error: BridleError | None = None
+    error: Exception | None = None
 
     @property
     def value(self) -> JSON:
-        """The decoded arguments; None when there are none."""
+        """The decoded arguments; None when there are none.
+
+        Raises:
+            RemoteProtocolError: a part of them cannot be decoded, such as a number out of range.
+        """
         arguments = self.arguments
-        if isinstance(arguments, msgspec.Raw):
+        if not isinstance(arguments, msgspec.Raw):
+            return None if arguments is UNSET else arguments
+        try:
             decoded: JSON = msgspec.json.decode(arguments)
-            return decoded
-        return None if arguments is UNSET else arguments
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            from bridle.core.errors import RemoteProtocolError
+
+            raise RemoteProtocolError(f"the arguments of the answer: {error}", bytes(arguments)) from error
+        return decoded
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -37,6 +37,10 @@ _HTTP_KEYS = frozenset(
     }
 )
 
+_EXTRA = {"user-context": dict, "comment": str}
+_AUTHENTICATION = {"type": str, "realm": str, "directory": str, "clients": list, **_EXTRA}
+_CLIENT = {**dict.fromkeys(("user", "password", "user-file", "password-file"), str), **_EXTRA}
+
 
 class ChannelSettings(msgspec.Struct, frozen=True):
     """One channel that is asked for. ``secured`` says what its TLS is made of."""
@@ -51,7 +55,7 @@ class ChannelSettings(msgspec.Struct, frozen=True):
         endpoint = self.endpoint
         return (
             ("unix", endpoint.path, 0)
-            if endpoint.path and not endpoint.host
+            if endpoint.transport == "unix"
             else ("tcp", endpoint.host, endpoint.port)
         )
 
@@ -63,9 +67,8 @@ def read_control_sockets(value: Mapping[str, JSON], document: Document, root: st
         ConfigurationError: with Kea's texts (``facts/kea.md`` §1.6, §5) and the position.
     """
     found: list[ChannelSettings] = []
-    single = value.get("control-socket")
-    if single is not None:
-        found.append(_read_one(single, [root, "control-socket"], document, root))
+    if "control-socket" in value:
+        found.append(_read_one(value["control-socket"], [root, "control-socket"], document, root))
     several = value.get("control-sockets", [])
     if not isinstance(several, list):
         raise document.error("control-sockets is expected to be a list", [root, "control-sockets"])
@@ -94,7 +97,11 @@ def _read_one(item: JSON, path: list[str | int], document: Document, root: str) 
         return ChannelSettings(Endpoint("unix", path=name))
     if kind in ("http", "https"):
         _check_keys(item, _HTTP_KEYS, "HTTP", path, document)
-        return read_http(item, path, document, realm=f"kea-{root.lower()}-server", prefix="socket-")
+        _check_http(item, path, document)
+        found = read_http(item, path, document, realm=f"kea-{root.lower()}-server", prefix="socket-")
+        if kind == "https" and found.http.tls is None:
+            raise document.error("no TLS setup for a HTTPS control socket", path)
+        return found
     raise ConfigurationError(f"Invalid 'socket-type' parameter value {kind}")
 
 
@@ -106,6 +113,36 @@ def _check_keys(
             raise document.error(
                 f"parameter '{key}' is not supported by {kind} control sockets", [*path, key]
             )
+
+
+def _check_http(item: Mapping[str, JSON], path: list[str | int], document: Document) -> None:
+    """Refuse what would otherwise pass for no authentication, or for less than was meant."""
+    _check_type(item, {"authentication": dict, "cert-required": bool}, path, document)
+    authentication = item.get("authentication", {})
+    where = [*path, "authentication"]
+    _check_members(authentication, _AUTHENTICATION, "authentication", where, document)
+    clients = authentication.get("clients", []) if isinstance(authentication, dict) else []
+    for index, client in enumerate(clients if isinstance(clients, list) else []):
+        _check_members(client, _CLIENT, "clients", [*where, "clients", index], document)
+
+
+def _check_members(
+    item: JSON, known: Mapping[str, type], scope: str, path: list[str | int], document: Document
+) -> None:
+    if not isinstance(item, dict):
+        raise document.error(f"{scope} is expected to be a map", path)
+    for key in item:
+        if key not in known:
+            raise document.error(f"unsupported parameter '{key}' in {scope}", [*path, key])
+    _check_type(item, known, path, document)
+
+
+def _check_type(
+    item: Mapping[str, JSON], wanted: Mapping[str, type], path: list[str | int], document: Document
+) -> None:
+    for key, kind in wanted.items():
+        if key in item and not isinstance(item[key], kind):
+            raise document.error(f"invalid type specified for parameter '{key}'", [*path, key])
 
 
 def read_http(

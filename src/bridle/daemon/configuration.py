@@ -1,7 +1,7 @@
 """The configuration of a daemon: one owner, one function that changes it.
 
-``change`` tests a document, opens what it needs, applies it, and only then lets it hold; whatever fails leaves
-the configuration that was there. Commands, signals and the start all come through it.
+``change`` tests a document, opens what it needs, applies it, and only then lets it hold; whatever fails
+leaves the configuration that was there. Commands, signals and the start all come through it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from bridle.core.errors import ConfigurationError
+from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON
 from bridle.daemon.channels import ChannelSettings, ControlChannels
 from bridle.daemon.document import Document, read_file
@@ -130,14 +130,17 @@ class ConfigurationOwner:
             BridleError: it failed; what held before still does.
         """
         async with self._turn:
-            wanted = self.test(document)
-            if self._held is not None and self._held.hash == wanted.hash and not force:
-                self._changed = self._clock()
-                return self._held
-            await self._apply(wanted, document)
-            self._held, self._document = wanted, document
+            return await self._change(document, force=force)
+
+    async def _change(self, document: Document, *, force: bool) -> Held:
+        wanted = self.test(document)
+        if self._held is not None and self._held.hash == wanted.hash and not force:
             self._changed = self._clock()
-            return wanted
+            return self._held
+        await self._apply(wanted, document)
+        self._held, self._document = wanted, document
+        self._changed = self._clock()
+        return wanted
 
     async def _apply(self, wanted: Held, document: Document) -> None:
         transition = None
@@ -146,12 +149,24 @@ class ConfigurationOwner:
         try:
             await self._let_hold(wanted)
         except Exception as error:
+            refusal = self._refusal(error, document)
             if transition is not None:
                 await transition.rollback()
-            await self._restore(error)
-            raise
+            await self._restore(refusal)
+            if refusal is error:
+                raise
+            raise refusal from error
         if transition is not None:
             transition.commit()
+
+    def _refusal(self, error: Exception, document: Document) -> BridleError:
+        """What a daemon raised, as an error of the configuration, with its position."""
+        if isinstance(error, ConfigurationError):
+            return document.placed(error, [self._daemon.root])
+        if isinstance(error, BridleError):
+            return error
+        _log.error("the configuration could not be applied: %s", error, exc_info=error)
+        return ConfigurationError(str(error) or type(error).__name__)
 
     async def _let_hold(self, held: Held) -> None:
         outcome = self._daemon.apply_configuration(held.settings)
@@ -177,10 +192,12 @@ class ConfigurationOwner:
         """
         if self.shown_file is None:
             raise ConfigurationError("there is no configuration file: the daemon was started without one")
-        document = await asyncio.to_thread(read_file, self.shown_file, self._daemon.root)
-        for warning in document.warnings:
-            _log.warning("%s", warning)
-        return await self.change(document, force=True)
+        # Read in turn: two who reload at once must not leave the older text.
+        async with self._turn:
+            document = await asyncio.to_thread(read_file, self.shown_file, self._daemon.root)
+            for warning in document.warnings:
+                _log.warning("%s", warning)
+            return await self._change(document, force=True)
 
     async def write(self, filename: str) -> tuple[str, int]:
         """Write the configuration to a file beside the configuration file; its name and size in bytes.
@@ -208,7 +225,7 @@ class ConfigurationOwner:
             return FilePath(self.file), self.shown_file
         folder = FilePath(self.file).parent
         target = folder / filename
-        if os.path.normpath(target.parent) != str(folder) or target.name in ("", ".."):
+        if os.path.normpath(target.parent) != str(folder) or target.name in ("", "..") or "\0" in filename:
             raise ConfigurationError(
                 f"not allowed to write config into {filename}: file {filename} must be in the same directory "
                 f"as the config file ({self.shown_file})"

@@ -73,8 +73,8 @@ class Daemon:
     manager: CommandManager
     events: EventLog
     configuration: object
-    """The settings that hold: an instance of ``Configuration``, or a dict where there is none; None before the
-    first."""
+    """The settings that hold: an instance of ``Configuration``, or a dict where there is none; None before
+    the first."""
 
     def __new__(cls, *args: object, **kwargs: object) -> Daemon:
         """Give the daemon its command manager, so that subclasses need not call ``super().__init__``."""
@@ -178,7 +178,7 @@ def _root_of(root: str, document: Document) -> dict[str, JSON]:
 
 
 _PLACE = re.compile(r" - at `\$([^`]*)`$")
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
 _NAMED = re.compile(r"`([^`]*)`$")
 
 
@@ -188,12 +188,15 @@ def _explain(error: msgspec.ValidationError, root: str, document: Document) -> C
     place = _PLACE.search(message)
     path: list[str | int] = [root]
     if place:
-        path += [key or int(index) for key, index in _STEP.findall(place.group(1))]
+        # msgspec does not say which key of a map it is.
+        path += [key or int(index) for key, index in _STEP.findall(place.group(1)) if key or index]
         message = message[: place.start()]
     subject = _NAMED.search(message)
     if subject and "unknown field" in message:
         scope = "unsupported global configuration parameter" if len(path) == 1 else "unsupported parameter"
-        return document.error(f"{scope}: {subject.group(1)}", [*path, subject.group(1)])
+        path.append(subject.group(1))
+        position = document.locate_key(path)
+        return ConfigurationError(f"{scope}: {subject.group(1)}", path=path, position=position)
     if subject and "missing required field" in message:
         return document.error(f"Missing mandatory '{subject.group(1)}' parameter.", path)
     detail = message[:1].lower() + message[1:].replace("`", "")

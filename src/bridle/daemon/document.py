@@ -106,10 +106,8 @@ def _content(name: str) -> str:
     path = FilePath(name)
     if path.stat().st_size > FILE_LIMIT:
         raise ConfigurationError(f"{name} is too large: more than {FILE_LIMIT} bytes")
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{name} is not UTF-8: byte {error.start}") from error
+    # Comments may be in any encoding; the rest is checked where it stands.
+    return path.read_text("utf-8", "surrogateescape")
 
 
 def from_command(command: Command) -> Document:

@@ -2,7 +2,8 @@
 
 A plugin is named by the path of its file or by its module's name, as a ``hooks-libraries`` entry does. It has
 a function ``load(context, parameters)``, and may have ``unload()``. What it registers through the context is
-taken back when it is unloaded. A set of plugins is replaced as a whole: if one fails to load, the old set stays.
+taken back when it is unloaded. A set of plugins is replaced as a whole: if one fails to load, the old set
+stays.
 """
 
 from __future__ import annotations
@@ -26,10 +27,8 @@ __all__ = ["PluginContext", "PluginSettings", "Plugins", "check_library"]
 _log = logging.getLogger("bridle.plugins")
 
 # What Kea's own libraries do, and what does it here.
-_INSTEAD = {
-    "libca_rbac.so": "Bridle's own access control will do this; until then 'authentication' keeps others out",
-    "libdhcp_rbac.so": "Bridle's own access control will do this; until then 'authentication' keeps others out",
-}
+_ACCESS = "Bridle's own access control will do this; until then 'authentication' keeps others out"
+_INSTEAD = {"libca_rbac.so": _ACCESS, "libdhcp_rbac.so": _ACCESS}
 _GENERAL = "a plugin of Bridle is a Python module: name its file (NAME.py) or its dotted name"
 
 
@@ -59,8 +58,8 @@ class PluginContext:
         self._undo.append(lambda: self._manager.deregister_command(name))
 
     def before_command(self, hook: Callable[[Command], Response | None]) -> None:
-        """Call ``hook(command)`` before each command; a response that it returns is the answer. In the agent that
-        goes for commands to services too: ``command.services`` says which."""
+        """Call ``hook(command)`` before each command; a response that it returns is the answer. In the
+        agent that goes for commands to services too: ``command.services`` says which."""
         self._manager.before_command(hook)
         self._undo.append(lambda: self._manager.remove_hook(hook))
 
@@ -166,11 +165,18 @@ def _import_file(library: str) -> ModuleType:
     path = FilePath(library)
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {library}")
-    spec = importlib.util.spec_from_file_location(f"bridle_plugin_{path.stem}", path)
+    # No name that an import statement could mean, and another for each file.
+    spec = importlib.util.spec_from_file_location(f"bridle plugin {path.absolute()}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"not a Python file: {library}")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    # Structs and dataclasses look up their module by its name.
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
     return module
 
 

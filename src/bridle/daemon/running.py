@@ -36,6 +36,7 @@ class Running:
         self.owner = owner
         self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._reloading: asyncio.Task[None] | None = None
+        self._changed_since = False
 
     def shut_down(self, exit_value: int = 0) -> None:
         """Ask the daemon to end with this exit status. The first one asked for counts."""
@@ -44,16 +45,29 @@ class Running:
 
     def reload(self) -> None:
         """Ask for the configuration file to be read again; what goes wrong is logged."""
+        # Asked while it is being read: what was read may be what was there before.
+        self._changed_since = True
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.get_running_loop().create_task(self._reload())
 
     async def _reload(self) -> None:
+        while self._changed_since:
+            self._changed_since = False
+            await self._reload_once()
+
+    async def _reload_once(self) -> None:
         try:
             await self.owner.load()
         except BridleError as error:
             _log.error("reload failed, the previous configuration goes on: %s", error)
         else:
             _log.info("configuration reloaded")
+
+    async def stop_reloading(self) -> None:
+        """End a reload that is under way."""
+        if self._reloading is not None:
+            self._reloading.cancel()
+            await asyncio.wait([self._reloading])
 
     async def wait(self) -> int:
         """Wait until somebody asks the daemon to end; the exit status that was asked for."""
@@ -75,6 +89,7 @@ async def serve(
         EndpointError: an endpoint is malformed or cannot be listened on.
     """
     began = time.monotonic()
+    started = False
     server = Server(daemon.manager, answer=daemon.http_answer, banner=daemon.banner)
     owner = ConfigurationOwner(daemon, configuration_file)
     running = Running(daemon, server, owner)
@@ -85,14 +100,17 @@ async def serve(
         else:
             await owner.load()
         await daemon.start()
+        started = True
         # Only now: nobody gets an answer before the daemon is ready.
         await owner.open_channels(ControlChannels(server))
         for endpoint in endpoints:
             await server.listen(endpoint)
         yield running
     finally:
+        await running.stop_reloading()
         await server.close(GRACE)
-        await daemon.stop()
+        if started:
+            await daemon.stop()
 
 
 async def _main(

@@ -2,18 +2,19 @@
 
 Most clients of a control channel connect, send one command, read the answer and leave. When such a client is
 accepted, its command is there already: it is read, answered and closed in the same turn, with a handful of
-system calls and without the event loop's transport, timer and registration. Whoever wants more, or is not done,
-is handed on to a transport; the connection's protocol does not notice the difference.
+system calls and without the event loop's transport, timer and registration. Whoever wants more, or is not
+done, is handed on to a transport; the connection's protocol does not notice the difference.
 """
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import errno
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 __all__ = ["ACCEPT_BATCH", "ACCEPT_PAUSE", "Acceptor", "Connection", "Opening"]
 
@@ -29,28 +30,16 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _log = logging.getLogger("bridle.net")
 
 
-class Connection(Protocol):
-    """What an acceptor begins: an asyncio protocol that can be handed from one transport to another."""
+class Connection(asyncio.Protocol, abc.ABC):
+    """What an acceptor begins: a protocol that can be handed from one transport to another."""
 
+    @abc.abstractmethod
     def begin(self, opening: Opening) -> None:
         """A client was accepted; nothing was read yet."""
-        ...
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes came."""
-        ...
-
+    @abc.abstractmethod
     def settle(self) -> None:
         """There is more to wait for: begin to count the time."""
-        ...
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection has a transport of the event loop now."""
-        ...
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        ...
 
 
 class Opening(asyncio.Transport):
@@ -105,7 +94,8 @@ class Opening(asyncio.Transport):
         self._paused = False
 
     def finish(self) -> bool:
-        """Send and close, if that is all that is wanted and can be done at once; False: a transport is needed."""
+        """Send and close, if that is all that is wanted and can be done at once; False: a transport is
+        needed."""
         if not self._closing:
             return False
         data = b"".join(self._written)
@@ -194,7 +184,7 @@ class Acceptor:
 
     async def _hand_on(self, sock: socket.socket, connection: Connection) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: connection, sock)  # type: ignore[arg-type, return-value]
+            await self._loop.connect_accepted_socket(lambda: connection, sock)
         except Exception as error:
             sock.close()
             connection.connection_lost(error)

@@ -6,7 +6,8 @@ The dialect defaults to ``kea``. Options follow a ``?``, as in ``unix:/run/t.soc
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, unquote, urlsplit
+import re
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from msgspec import Struct
 
@@ -18,6 +19,9 @@ _PATHS = frozenset({"unix", "unixd", "fifo"})
 _PORTS = frozenset({"tcp", "udp"})
 _WEB = {"http": 80, "https": 443}
 _EXAMPLES = "unix:/run/name.sock, http://127.0.0.1:8000, binrpc+tcp:127.0.0.1:2046"
+_PORT = re.compile(r"[0-9]{1,5}")
+# A URL's password, up to the last sign that can end it: a malformed URL must not give it away either.
+_PASSWORD = re.compile(r"(//[^:@/]*):.*@", re.DOTALL)
 
 
 class Endpoint(Struct, frozen=True):
@@ -25,7 +29,7 @@ class Endpoint(Struct, frozen=True):
 
     ``path`` is a file of ``unix``, ``unixd`` and ``fifo``, the service's name of ``qb``, the URL's path of
     ``http``; ``host`` and ``port`` belong to ``tcp``, ``udp``, ``http`` and ``https``. ``user`` and
-    ``password`` are a URL's; ``str()`` leaves the password out.
+    ``password`` are a URL's. ``str()`` is the place alone: it leaves the password and the options out.
     """
 
     transport: str
@@ -44,36 +48,44 @@ class Endpoint(Struct, frozen=True):
         Raises:
             EndpointError: it is none; the text says which part is wrong.
         """
+        shown = _PASSWORD.sub(r"\1:***@", text)
         head, colon, address = text.partition(":")
         dialect, plus, transport = head.rpartition("+")
         if plus and not dialect:
-            raise EndpointError(f"endpoint '{text}': a dialect must stand before '+'")
+            raise EndpointError(f"endpoint '{shown}': a dialect must stand before '+'")
         if not colon or not address:
-            raise EndpointError(f"endpoint '{text}' is not TRANSPORT:ADDRESS, as in {_EXAMPLES}")
+            raise EndpointError(f"endpoint '{shown}' is not TRANSPORT:ADDRESS, as in {_EXAMPLES}")
         dialect = dialect or "kea"
         if transport in _WEB:
-            return cls._web(text, transport, dialect)
+            return cls._web(f"{transport}:{address}", shown, dialect)
         address, _, query = address.partition("?")
         options = tuple(parse_qsl(query, keep_blank_values=True))
+        if not address and (transport in _PATHS or transport == "qb"):
+            what = "path" if transport in _PATHS else "service"
+            raise EndpointError(f"endpoint '{shown}' names no {what}")
         if transport in _PATHS:
             return cls(transport, dialect, path=address, options=options)
         if transport == "qb":
             return cls(transport, "pacemaker" if not plus else dialect, path=address, options=options)
         if transport in _PORTS:
-            host, port = _host_and_port(text, address)
+            host, port = _host_and_port(shown, address)
             return cls(transport, dialect, host=host, port=port, options=options)
         known = ", ".join(sorted([*_PATHS, *_PORTS, *_WEB, "qb"]))
-        raise EndpointError(f"endpoint '{text}': unknown transport '{transport}'; known are {known}")
+        raise EndpointError(f"endpoint '{shown}': unknown transport '{transport}'; known are {known}")
 
     @classmethod
-    def _web(cls, text: str, transport: str, dialect: str) -> Endpoint:
-        parts = urlsplit(text.rpartition("+")[2] if "+" in text.partition(":")[0] else text)
+    def _web(cls, url: str, shown: str, dialect: str) -> Endpoint:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise EndpointError(f"endpoint '{shown}': its host is malformed") from None
         try:
             port = parts.port
-        except ValueError as error:
-            raise EndpointError(f"endpoint '{text}': {error}") from error
+        except ValueError:
+            raise EndpointError(f"endpoint '{shown}': a port is a number from 0 to 65535") from None
+        transport = parts.scheme
         if not parts.hostname:
-            raise EndpointError(f"endpoint '{text}' names no host, as in {transport}://127.0.0.1:8000")
+            raise EndpointError(f"endpoint '{shown}' names no host, as in {transport}://127.0.0.1:8000")
         return cls(
             transport,
             dialect,
@@ -92,24 +104,29 @@ class Endpoint(Struct, frozen=True):
     def __str__(self) -> str:
         head = f"{self.dialect}+{self.transport}" if self.dialect != "kea" else self.transport
         if self.transport in _WEB:
-            user = f"{self.user}@" if self.user else ""
+            user = f"{quote(self.user, safe='')}@" if self.user else ""
             path = "" if self.path == "/" else self.path
             return f"{head}://{user}{_bracketed(self.host)}:{self.port}{path}"
         if self.transport in _PORTS:
             return f"{head}:{_bracketed(self.host)}:{self.port}"
-        if self.transport == "qb" and self.dialect == "pacemaker":
-            head = "qb"
+        if self.transport == "qb":
+            head = "qb" if self.dialect == "pacemaker" else f"{self.dialect}+qb"
         return f"{head}:{self.path}"
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
 
-def _host_and_port(text: str, address: str) -> tuple[str, int]:
+
+def _host_and_port(shown: str, address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise EndpointError(f"endpoint '{text}' needs HOST:PORT with a port from 0 to 65535")
+    if not colon or not _PORT.fullmatch(port) or int(port) > 65535:
+        raise EndpointError(f"endpoint '{shown}' needs HOST:PORT with a port from 0 to 65535")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     if not host:
-        raise EndpointError(f"endpoint '{text}' names no host")
+        raise EndpointError(f"endpoint '{shown}' names no host")
+    if "[" in host or "]" in host:
+        raise EndpointError(f"endpoint '{shown}': a '[' without ']', or the other way round")
     return host, int(port)
 
 

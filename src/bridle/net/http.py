@@ -154,6 +154,7 @@ class HttpListener:
         What is not done after ``grace`` seconds is cut, and its handlers are cancelled.
         """
         self.retire()
+        self._max_connections = 0  # some may have been accepted and not been made yet
         for carrier in tuple(self._carriers):
             carrier.drain()
         self._notice()
@@ -174,14 +175,12 @@ class HttpListener:
             return False
         return True
 
-    # What a connection needs.
-
     def peer_of(self, transport: asyncio.BaseTransport) -> Peer:
         """Who is at the other end: the address, and the names in its certificate."""
         certificate: Mapping[str, object] = transport.get_extra_info("peercert") or {}
         return Peer(
             transport=self._scheme,
-            address=transport.get_extra_info("peername", ("",))[0],
+            address=(transport.get_extra_info("peername") or ("",))[0],
             tls_subject=_common_name(certificate.get("subject")),
             tls_issuer=_common_name(certificate.get("issuer")),
         )

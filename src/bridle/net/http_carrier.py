@@ -112,8 +112,6 @@ class HttpCarrier(asyncio.Protocol):
         self._ending = False
         self._lingering = False
 
-    # What the transport reports.
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, or say at once that there are too many."""
         self._transport = cast(asyncio.Transport, transport)
@@ -171,17 +169,14 @@ class HttpCarrier(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client reads again."""
         self._blocked = False
-        if self._task is not None:
+        if not self._ending:
             self._touch(None)
-        elif not self._ending:
             # Not at once: asyncio's transports report a loss twice when they are closed from in here.
             self._loop.call_soon(self._resume)
 
     def _resume(self) -> None:
         if self._task is None and not (self._blocked or self._ending):
             self._work()
-
-    # The work.
 
     def _work(self) -> None:
         """Answer what waits, until something has to be waited for."""
@@ -289,8 +284,6 @@ class HttpCarrier(asyncio.Protocol):
     def _held(self) -> int:
         return sum(len(message.body) for message in self._waiting)
 
-    # The clock.
-
     def _touch(self, timeout: float | None) -> None:
         """Count ``timeout`` seconds from now; the one timer is only ever moved forward lazily."""
         if timeout is None:
@@ -339,8 +332,6 @@ class HttpCarrier(asyncio.Protocol):
             return unsent
         (held,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
         return unsent + int(held)
-
-    # The end.
 
     def _end(self, *, linger: bool = False) -> None:
         """Close so that the client gets all that was written, and meets an end rather than a reset."""

@@ -17,7 +17,7 @@ from typing import cast
 
 from bridle.core.messages import Command, Peer, Response
 from bridle.core.results import Result
-from bridle.net.acceptor import Acceptor, Opening
+from bridle.net.acceptor import Acceptor, Connection, Opening
 from bridle.wire.dialect import Dialect, Message, Refusal, ServerDialect
 
 __all__ = ["CONNECTION_LIMIT", "LINGER", "QUEUE_LIMIT", "WRITE_TIMEOUT", "StreamConnection", "StreamListener"]
@@ -39,7 +39,7 @@ PeerOf = Callable[[asyncio.BaseTransport], Peer]
 _log = logging.getLogger("bridle.net")
 
 
-class StreamConnection(asyncio.Protocol):
+class StreamConnection(Connection):
     """One client's connection."""
 
     _transport: asyncio.Transport

@@ -42,8 +42,8 @@ class _StreamChannel:
 class Server:
     """Lets the commands of a manager be called on any number of endpoints.
 
-    ``answer`` answers HTTP commands in the manager's place; ``banner`` is what a browser reads that looks at an
-    HTTP channel.
+    ``answer`` answers HTTP commands in the manager's place; ``banner`` is what a browser reads that looks
+    at an HTTP channel.
     """
 
     def __init__(

@@ -156,7 +156,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def _release(self, _: object) -> None:
         self._clock.holds -= 1
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """End the executor's threads. That takes real time; ``patience`` bounds it, not ``timeout``."""
         with self.hold():
             if sys.version_info >= (3, 12):

@@ -45,7 +45,8 @@ class ServerDialect(Protocol):
 
     @property
     def idle_timeout(self) -> float | None:
-        """Seconds without a byte from the peer after which the carrier calls :meth:`expire`; None: for ever."""
+        """Seconds without a byte from the peer after which the carrier calls :meth:`expire`; None: for
+        ever."""
         ...
 
     @property

@@ -55,6 +55,7 @@ class Fields:
         """Forget what was; the fields of a message of this version follow."""
         self.headers: dict[str, str] = {}
         self.count = 0
+        self._encodings = 0
         self.complete = False
         self.keep_alive = False
         self._parser = HttpRequestParser(self)
@@ -78,7 +79,11 @@ class Fields:
     def on_header(self, name: bytes, value: bytes) -> None:
         """For httptools."""
         self.count += 1
-        self.headers[_NAMES.get(name) or name.decode("latin-1").lower()] = value.decode("latin-1")
+        known = _NAMES.get(name)
+        if known is None:
+            known = name.decode("latin-1").lower()
+            self._encodings += known == "transfer-encoding"
+        self.headers[known] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """For httptools."""
@@ -106,8 +111,7 @@ class Fields:
     def _check_encoding(self, encoding: str, version: str) -> None:
         if version == "1.0":
             raise Wrong(400, "Transfer-Encoding in HTTP/1.0")
-        repeated = len(self.headers) != self.count
-        if encoding.strip().lower() != "chunked" or repeated:
+        if encoding.strip().lower() != "chunked" or self._encodings > 1:
             raise Wrong(501, f"Transfer-Encoding '{encoding}', where only 'chunked', once, is known")
 
 

@@ -36,6 +36,7 @@ class Reader:
         self._version: str | None = None  # known once the start line is
         self._kept = b""  # the head so far
         self._fed = 0  # bytes of it that have been dealt with
+        self._searched = 0  # bytes of it in which its end has been looked for
         self._last_head = b""
         self._last_version: str | None = None
         self._body: Body | None = None
@@ -67,6 +68,7 @@ class Reader:
         self._kept, self._fed, self._body = b"", 0, None
 
     def _read(self, data: bytes) -> None:
+        self._searched = len(self._kept)
         if self._kept:
             data, self._kept = self._kept + data, b""
         position, size = 0, len(data)
@@ -91,9 +93,10 @@ class Reader:
             self._fed = end - start
             self._fields.begin(self._version or "1.0")
         limit = start + HEAD_LIMIT
-        end = data.find(b"\r\n\r\n", start + self._fed - 2, limit) + 4
+        fresh = max(start + self._fed, self._searched)
+        end = data.find(b"\r\n\r\n", max(start + self._fed - 2, fresh - 3), limit) + 4
         if end < 4:
-            return self._read_part_of_head(data, start, limit)
+            return self._read_part_of_head(data, start, fresh)
         self._fields.feed(data[start + self._fed : end])
         self._fed = 0
         if not self._fields.complete:
@@ -108,12 +111,12 @@ class Reader:
         self._fields.headers = self._fields.headers.copy()
         return self._after_head(data, end)
 
-    def _read_part_of_head(self, data: bytes, start: int, limit: int) -> int:
+    def _read_part_of_head(self, data: bytes, start: int, fresh: int) -> int:
         """Feed whole lines, each only when it is known that the next one is no continuation of it."""
-        fed = start + self._fed
-        if _BARE_LINE_FEED.search(data, fed, limit):
+        fed, limit = start + self._fed, start + HEAD_LIMIT
+        if _BARE_LINE_FEED.search(data, fresh, limit):
             raise Wrong(400, "a line ends in LF alone")
-        end = data.rfind(b"\r\n", fed, min(len(data) - 1, limit))
+        end = data.rfind(b"\r\n", max(fed, fresh - 2), min(len(data) - 1, limit))
         if end > fed:
             self._fields.feed(data[fed:end])
             fed = end

@@ -66,6 +66,9 @@ _OPENING = (0x5B, 0x7B)
 
 _TIMED_OUT = "Connection over control channel timed out"
 _KEEP_ALIVE_LINE = re.compile(rb"//[ \t]*keep-alive[ \t]*\r?\n")
+# Bytes that may be held back until it is known whether they are that line: its 13, and some blanks.
+_KEEP_ALIVE_LIMIT = 32
+_BLANKS = b" \t\r\n"
 _ENVELOPE_KEYS = ("arguments", "command", "remote-address", "service")
 _WRONG = "Error during command processing: "
 
@@ -131,7 +134,7 @@ def _read_plain_command(text: bytes, peer: Peer, name: str, first_line: int) -> 
     if text.count(b"[") + text.count(b"{") > kea_reader.NESTING_LIMIT:
         return None
     try:
-        envelope = _decode_envelope(text)
+        envelope = _decode_envelope(kea_json.mend_escapes(text))
         service: JSON | UnsetType = UNSET
         if envelope.service is not UNSET:
             service = msgspec.json.decode(envelope.service)
@@ -212,6 +215,7 @@ class KeaServer:
     def __init__(self, peer: Peer = LOCAL) -> None:
         self._peer = peer
         self._framer: Feed | None = None
+        self._preface: bytes | None = b""
         self._begun = False
         self._keep = False
         self._deaf = False
@@ -222,7 +226,7 @@ class KeaServer:
     def _feed(self) -> Feed:
         # Most conversations are one plain command, which needs no framer.
         if self._framer is None:
-            self._framer = Feed(COMMAND_LIMIT)
+            self._framer = Feed(COMMAND_LIMIT, first=not self._keep)
         return self._framer
 
     @property
@@ -240,18 +244,29 @@ class KeaServer:
         if self._deaf:
             self.trailing = True
             return ()
-        if not self._begun and self._between and data[:2] == b"//":
-            line = _KEEP_ALIVE_LINE.match(data)
-            if line:
-                self._keep = True
-                data = data[line.end() :]
-        if not self._keep:
-            return self._receive_one(data)
-        return self._receive_many(data)
+        if self._preface is not None:
+            data = self._open(self._preface + data)
+        if not data:
+            return ()
+        return self._receive_many(data) if self._keep else self._receive_one(data)
+
+    def _open(self, data: bytes) -> bytes:
+        """Take off the line that asks to keep the connection; hold back what may become it."""
+        self._preface = None
+        if data[:1] not in (b"/", b""):
+            return data
+        line = _KEEP_ALIVE_LINE.match(data, 0, _KEEP_ALIVE_LIMIT)
+        if line:
+            self._keep = True
+            return data[line.end() :]
+        if data[:2] in (b"", b"/", b"//") and b"\n" not in data and len(data) < _KEEP_ALIVE_LIMIT:
+            self._preface = data
+            return b""
+        return data
 
     def _receive_one(self, data: bytes) -> Sequence[Message]:
-        if self._between:
-            command = _read_plain_command(data, self._peer, "<wire>", 0)
+        if self._between and len(data) <= COMMAND_LIMIT:
+            command = _read_plain_command(data.lstrip(_BLANKS), self._peer, "<wire>", 0)
             if command is not None:
                 self._begun = self._deaf = True
                 return (command,)
@@ -264,21 +279,28 @@ class KeaServer:
 
     def _receive_many(self, data: bytes) -> Sequence[Message]:
         messages: list[Message] = []
-        position = 0
+        position = tried = 0
         while position < len(data) and not self._deaf:
-            if self._between:
+            # A line that is no command as a whole is not tried again from its middle: that would take long.
+            if self._between and position >= tried:
                 newline = data.find(b"\n", position)
-                end = len(data) if newline < 0 else newline + 1
-                command = _read_plain_command(data[position:end], self._peer, "<wire>", 0)
+                tried = len(data) if newline < 0 else newline + 1
+                command = self._read_line(data[position:tried])
                 if command is not None:
-                    self._begun = True
                     messages.append(command)
-                    position = end
+                    position = tried
                     continue
             position, message = self._feed_in(data, position)
             if message is not None:
                 messages.append(message)
         return messages
+
+    def _read_line(self, line: bytes) -> Command | None:
+        if len(line) > COMMAND_LIMIT:
+            return None
+        command = _read_plain_command(line.lstrip(_BLANKS), self._peer, "<wire>", 0)
+        self._begun = self._begun or command is not None
+        return command
 
     def _feed_in(self, data: bytes, position: int) -> tuple[int, Message | None]:
         """Feed the framer; the position it got to, and the message that is complete there."""
@@ -302,7 +324,7 @@ class KeaServer:
         data = encode_answer(Response(Result.ERROR, text))
         if final or not self._keep:
             self._deaf = self.closing = True
-        return Refusal(data + b"\n" if self._keep else data)
+        return Refusal(self._ended(data))
 
     def receive_eof(self) -> Sequence[Message]:
         """The client has sent all; what it left unfinished is dropped without a word, as Kea does."""
@@ -320,15 +342,17 @@ class KeaServer:
 
     def respond(self, command: Command, response: Response) -> bytes:
         """Write an answer; the conversation ends with it unless the client asked to keep it."""
-        if self._keep:
-            return encode_answer(response) + b"\n"
-        self.closing = True
-        return encode_answer(response)
+        answer = self._ended(encode_answer(response))
+        self.closing = self.closing or not self._keep
+        return answer
 
     def refuse(self, text: str) -> bytes:
         """An answer without a command, and the end."""
         self._deaf = self.closing = True
-        return encode_answer(Response(Result.ERROR, text))
+        return self._ended(encode_answer(Response(Result.ERROR, text)))
+
+    def _ended(self, answer: bytes) -> bytes:
+        return answer + b"\n" if self._keep else answer
 
     def notify(self, event: Event) -> bytes:
         """Kea's channel has no form for events."""
@@ -366,16 +390,21 @@ class AnswerReader:
         while self._begin():
             answer = self._next()
             if answer is None:
+                self._check_size()
                 break
             answers.append(answer)
             self._scanned = self._guesses = 0
         return answers
 
+    def _check_size(self) -> None:
+        if len(self._text) > ANSWER_LIMIT:
+            raise RemoteProtocolError(f"the answer is too large: more than {ANSWER_LIMIT} bytes")
+
     def _begin(self) -> bool:
         """Pass over the newline by which a server says that it keeps the connection."""
         text = self._text
-        if self._scanned == 0 and text and text[0] in b" \t\r\n":
-            rest = text.lstrip(b" \t\r\n")
+        if self._scanned == 0 and text and text[0] in _BLANKS:
+            rest = text.lstrip(_BLANKS)
             if b"\n" in text[: len(text) - len(rest)]:
                 self._kept = self.reusable = True
             self._text = rest
@@ -386,10 +415,9 @@ class AnswerReader:
         if self._kept:
             end = text.find(b"\n", self._scanned)
             self._scanned = len(text)
-            if end < 0 and len(text) > ANSWER_LIMIT:
-                raise RemoteProtocolError(f"the answer is too large: more than {ANSWER_LIMIT} bytes")
             return self._cut(end, end + 1) if end >= 0 else None
         if self._guesses < _GUESSES and self._is_whole():
+            self._feed.take()
             return self._cut(len(text), len(text))
         if len(text) > _GUESS_ABOVE and self._guesses < _GUESSES:
             return None
@@ -403,12 +431,14 @@ class AnswerReader:
         return answer.rstrip()
 
     def _is_whole(self) -> bool:
-        if self._text[-2:].rstrip()[-1:] not in (b"}", b"]"):
+        if bytes(self._text[-2:]).rstrip()[-1:] not in (b"}", b"]"):
             return False
         self._guesses += 1
         try:
             _decode_raw(self._text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if "truncated" not in str(error):
+                self._guesses = _GUESSES  # more of it would not help
             return False
         return self._text[0] in _OPENING
 
@@ -432,8 +462,10 @@ class AnswerReader:
         """
         self.reusable = False
         self._guesses = _GUESSES
-        answers = self.receive(b"") if self._text and not self._kept else []
-        if self._text and not answers:
+        if self._kept:
+            self._kept, self._scanned = False, 0
+        answers = self.receive(b"") if self._text else []
+        if self._feed.size and not answers:
             raise RemoteProtocolError("End of file", bytes(self._text[:100]))
         return answers
 
@@ -510,8 +542,12 @@ def addressed_services(command: Command) -> tuple[str, ...]:
 def encode_forwarded(command: Command) -> bytes:
     """Write a command as an agent passes it on: as it came, with the address of who sent it."""
     arguments = b""
-    if command.body is not UNSET:
-        arguments = b'"arguments": %s, ' % kea_json.encode(cast(JSON, command.body))
+    body = command.body
+    if isinstance(body, Raw) and b"\\u" in bytes(body):
+        # Kea knows no escapes but those of single bytes; as UTF-8 it understands the same text.
+        body = command.arguments
+    if body is not UNSET:
+        arguments = b'"arguments": %s, ' % kea_json.encode(cast(JSON, body))
     return b'{ %s"command": %s, "remote-address": %s, "service": %s }' % (
         arguments,
         kea_json.encode(command.name),

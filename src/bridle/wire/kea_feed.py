@@ -48,10 +48,14 @@ _CLOSING = b"}]"
 
 
 class Feed:
-    """Takes bytes in any pieces until they are one whole text."""
+    """Takes bytes in any pieces until they are one whole text, of ``limit`` bytes at most.
 
-    def __init__(self, limit: int) -> None:
+    ``first`` says whether a text's first byte is the first one of a conversation, for complaints about it.
+    """
+
+    def __init__(self, limit: int, *, first: bool = True) -> None:
         self._limit = limit
+        self._begins = first
         self._reset()
 
     def _reset(self) -> None:
@@ -59,7 +63,7 @@ class Feed:
         self._outer = _State.START
         self._kept = bytearray()
         self._depth = 0
-        self._first = True
+        self._first = self._begins
 
     @property
     def empty(self) -> bool:
@@ -85,10 +89,10 @@ class Feed:
         """
         while position < len(data):
             position = self._STEPS[self._state](self, data, position)
-            if self._state is _State.INSIDE and self._depth == 0:
-                return position
             if len(self._kept) > self._limit:
                 raise FeedError(f"the text is too large: more than {self._limit} bytes")
+            if self._state is _State.INSIDE and self._depth == 0:
+                return position
         return None
 
     def _start(self, data: bytes | bytearray, position: int) -> int:
