@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import trustme
 from click.testing import CliRunner
-from tests.support.bridle import command_line
-from tests.support.programs import free_port, require
 
 from bridle.cli.kea_shell import command
+from tests.support.bridle import command_line
+from tests.support.programs import free_port, require
 
 SECONDS = 20.0
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import socket
 import stat
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import to_plain_text
-from tests.support import kea
-from tests.support.bridle import Agent, EmbeddedDaemon, command_line
-from tests.support.programs import short_directory
-from tests.support.terminal import Terminal
 
+from bridle.cli.shell import command
 from bridle.cli.shell_catalogue import describe, shown
 from bridle.cli.shell_completion import ShellCompleter, hint
 from bridle.cli.shell_help import command_text, overview
@@ -30,8 +28,12 @@ from bridle.cli.shell_line import commands, is_open, split
 from bridle.cli.shell_prompt import prompt_text
 from bridle.cli.shell_session import BUILTINS, Session
 from bridle.client import connect
+from tests.support import kea
+from tests.support.bridle import Agent, EmbeddedDaemon, command_line
+from tests.support.programs import short_directory
+from tests.support.terminal import SHOW_SECONDS, Terminal
 
-USAGE, UNAVAILABLE, TIMED_OUT = 64, 69, 75
+USAGE, UNAVAILABLE, TIMED_OUT, PROTOCOL = 64, 69, 75, 76
 
 
 class TestLines:
@@ -351,7 +353,7 @@ class TestHistory:
 
         kept = list(open_history(file).load_history_strings())
 
-        assert file.stat().st_size <= HISTORY_LIMIT // 2 + 200
+        assert file.stat().st_size <= HISTORY_LIMIT // 2 + 1000
         assert kept[0] == f"{entries - 1:090}"
         assert kept[-1] == f"{entries - len(kept):090}"
         assert [each.name for each in tmp_path.iterdir()] == ["history"]
@@ -469,14 +471,20 @@ class TestWithoutTerminal:
         assert [answer["result"] for answer in answers(completed.stdout)] == [0]
 
     def test_what_is_no_utf_8_is_told(self, thermostat: EmbeddedDaemon) -> None:
-        words = [thermostat.endpoint]
-        completed = command_line(
-            "shell",
-            *words,
-            stdin="say \udcff\nversion-get\n".encode(errors="surrogateescape").decode("latin-1"),
+        lines = b"say \xff\nset-target 20\n"
+        done = CliRunner().invoke(command, [thermostat.endpoint], input=lines, standalone_mode=False)
+
+        assert done.return_value == USAGE
+        assert "is not UTF-8" in done.stderr
+        assert [answer["result"] for answer in answers(done.stdout)] == [0]
+
+    def test_a_pipe_does_not_pay_for_a_terminal(self) -> None:
+        look = "import sys, bridle.cli.shell; print({'asyncio', 'prompt_toolkit'} & {*sys.modules})"
+        completed = subprocess.run(
+            [sys.executable, "-c", look], capture_output=True, text=True, timeout=SHOW_SECONDS, check=True
         )
 
-        assert completed.returncode == 2
+        assert completed.stdout == "set()\n"
 
     def test_nobody_there_is_told_for_each_command(self, short_path: Path) -> None:
         completed = shell(f"unix:{short_path}/none", stdin="a\nhelp\nb\n")
@@ -504,6 +512,17 @@ class TestWithoutTerminal:
         assert [first["result"], second["result"], third["result"]] == [0, 2, 1]
         assert "unable to forward" in str(third["text"])
 
+    @pytest.mark.parametrize(
+        "answer", [b"nonsense", b'{ "result": 0, "arguments": ' + b"[" * 5000 + b"]" * 5000 + b" }"]
+    )
+    @pytest.mark.parametrize("line", ["help", "version-get"])
+    def test_an_answer_that_makes_no_sense_is_told(self, short_path: Path, answer: bytes, line: str) -> None:
+        with kea.listener(short_path / "s", kea.replying(answer)):
+            completed = shell(f"unix:{short_path}/s", stdin=line)
+
+        assert completed.returncode == PROTOCOL
+        assert len(completed.stderr) < 1000
+
     def test_help_is_printed(self, thermostat: EmbeddedDaemon) -> None:
         completed = shell(thermostat.endpoint, stdin="help\nhelp use\n")
 
@@ -513,9 +532,13 @@ class TestWithoutTerminal:
 
 
 class Daemon:
-    """One that answers ``command-help`` as it is told: a conversation for :func:`kea.listener`."""
+    """One that answers ``command-help`` as it is told, and nothing to ``wait``.
+
+    A conversation for :func:`kea.listener`. An ``old`` one does not know ``command-help``.
+    """
 
     def __init__(self, commands: dict[str, kea.JSON], *, old: bool = False) -> None:
+        self.waits = threading.Event()
         self._commands = commands
         self._old = old
 
@@ -527,7 +550,11 @@ class Daemon:
                 return
             received += piece
         name = json.loads(received.removeprefix(b"//keep-alive\n"))["command"]
-        channel.sendall(json.dumps(self._answer(name)).encode())
+        if name == "wait":
+            self.waits.set()
+            channel.recv(65536)
+        else:
+            channel.sendall(json.dumps(self._answer(name)).encode())
 
     def _answer(self, name: str) -> dict[str, kea.JSON]:
         if name == "command-help" and not self._old:
@@ -591,6 +618,20 @@ class TestOnATerminal:
 
             assert terminal.wait() == 0
 
+    @pytest.mark.peers("kea-dhcp4")
+    def test_kea_completes_names(self, short_path: Path, state: dict[str, str]) -> None:
+        with (
+            kea.Dhcp4(short_path) as dhcp4,
+            Terminal("shell", f"unix:{dhcp4.socket}", environment=state) as terminal,
+        ):
+            terminal.expect("commands, known by name only")
+            terminal.type("dhcp-d")
+            terminal.expect("dhcp-disable")
+            terminal.type("\t max-period=20\r")
+            terminal.expect("DHCPv4 service disabled for 20 seconds")
+            terminal.type("leases-reclaim\r")
+            terminal.expect("error 1: Missing mandatory 'remove' parameter.")
+
     def test_a_real_daemon_is_talked_to(self, thermostat: EmbeddedDaemon, state: dict[str, str]) -> None:
         with Terminal("shell", thermostat.endpoint, environment=state) as terminal:
             terminal.expect("commands")
@@ -611,20 +652,25 @@ class TestOnATerminal:
             assert terminal.wait() == 0
 
     def test_ctrl_c_ends_a_line_or_a_call_but_not_the_shell(
-        self, thermostat: EmbeddedDaemon, state: dict[str, str]
+        self, short_path: Path, state: dict[str, str]
     ) -> None:
-        with Terminal("shell", thermostat.endpoint, environment=state) as terminal:
+        daemon = Daemon({**HELP, "wait": None})
+        with (
+            kea.listener(short_path / "s", daemon),
+            Terminal("shell", f"unix:{short_path}/s", environment=state) as terminal,
+        ):
             terminal.expect("Ctrl-D leaves.")
-            terminal.type("set-target {\r\x03")
-            terminal.type("set-target 30\r")
-            terminal.expect("target: 30.0")
-            terminal.type("wait-for-target\r")
-            terminal.expect("\n")
-            # What a terminal makes of Ctrl-C while nobody reads keys.
-            os.kill(terminal.process.pid, signal.SIGINT)
+            terminal.type("set-mode {\r\x03")
+            terminal.type("wait\r")
+            assert daemon.waits.wait(SHOW_SECONDS)
+            terminal.interrupt()
             terminal.expect("interrupted")
-            terminal.type("set-target 20\r")
-            terminal.expect("target: 20.0")
+            terminal.type("temperature-get\r")
+            terminal.expect("temperature-get was done")
+            terminal.type("\x04")
+
+            assert terminal.wait() == 0
+            assert "set-mode was done" not in terminal.text
 
     def test_a_daemon_that_went_away_is_told_and_found_again(
         self, short_path: Path, state: dict[str, str]

@@ -197,7 +197,9 @@ def test_changes_at_the_same_time_take_turns_in_the_order_they_came(short_path: 
             began = elapsed()
             tasks = []
             for degrees in (1, 2, 3, 4):
-                tasks.append(asyncio.create_task(site.ask("config-set", {"SlowKettle": {"degrees": degrees}})))
+                tasks.append(
+                    asyncio.create_task(site.ask("config-set", {"SlowKettle": {"degrees": degrees}}))
+                )
                 await asyncio.sleep(0.01)
             answers = await asyncio.gather(*tasks)
             assert [answer.result for answer in answers] == [0, 0, 1, 0]
@@ -525,43 +527,43 @@ MISTAKES = {
     "unknown key": (
         '{ "Kettle": { "degrees": 5,\n  "bogus": 1 } }',
         "unsupported global configuration parameter: bogus",
-        "1:11",
+        "1:12",
         "2.3-9",
     ),
     "wrong type": (
         '{ "Kettle": {\n  "label": 5 } }',
         "invalid value for parameter 'label': expected str, got int",
-        "1:11",
+        "1:12",
         "2.12",
     ),
     "renamed": (
         '{ "Kettle": { "max-period": 1.5 } }',
         "invalid value for parameter 'max-period': expected int, got float",
-        "0:67",
+        "0:68",
         "1.29-31",
     ),
     "in a list": (
         '{ "Kettle": { "stages": [ { "degrees": 1 },\n { "degrees": "x" } ] } }',
         "invalid value for parameter 'stages.1.degrees': expected float, got str",
-        "1:14",
+        "1:15",
         "2.15-17",
     ),
     "unknown in a list": (
         '{ "Kettle": { "stages": [ { "degrees": 1, "colour": 2 } ] } }',
         "unsupported parameter: colour",
-        "0:91",
+        "0:92",
         "1.43-50",
     ),
     "missing in a list": (
         '{ "Kettle": { "stages": [\n{} ] } }',
         "Missing mandatory 'degrees' parameter.",
-        "1:1",
+        "1:2",
         "2.1",
     ),
     "in a map": (
         '{ "Kettle": { "limits":\n{ "a": "b" } } }',
         "invalid value for parameter 'limits': expected int, got str",
-        "1:1",
+        "1:2",
         "2.1",
     ),
     "refused by the daemon": (
@@ -571,6 +573,15 @@ MISTAKES = {
         "2.13-15",
     ),
 }
+
+
+def reload_text(answer: bridle.Response, site: Site) -> str:
+    """What a failed reload says behind Kea's words for it."""
+    assert answer.result == 1
+    start = f"Config reload failed: configuration error using file '{site.file}': "
+    text = str(answer.text)
+    assert text.startswith(start)
+    return text.removeprefix(start)
 
 
 def too_hot() -> Kettle:
@@ -601,11 +612,7 @@ def test_a_mistake_in_the_file_is_named_with_its_place(
         async with served(short_path, too_hot()) as site:
             site.file.write_text(text)
             answer = await site.ask("config-reload")
-            assert (answer.result, answer.text) == (
-                1,
-                f"Config reload failed: configuration error using file '{site.file}': {says} "
-                f"({site.file}:{place})",
-            )
+            assert reload_text(answer, site) == f"{says} ({site.file}:{place})"
 
     run(main())
 
@@ -662,15 +669,6 @@ def test_commas_too_many_are_taken_and_warned_of(short_path: Path, caplog: pytes
     ]
 
 
-def reload_text(answer: bridle.Response, site: Site) -> str:
-    """What a failed reload says behind Kea's words for it."""
-    assert answer.result == 1
-    start = f"Config reload failed: configuration error using file '{site.file}': "
-    text = str(answer.text)
-    assert text.startswith(start)
-    return text.removeprefix(start)
-
-
 def after(site: Site, change: Coroutine[object, object, str]) -> Coroutine[object, object, str]:
     """The error of a change, once the daemon has shown that it goes on as before."""
 
@@ -696,7 +694,7 @@ async def broken(site: Site, content: bytes | None) -> str:
     ("content", "says"),
     [
         (None, "Unable to open file {file}: No such file or directory"),
-        (b"\xff", "{file} is not UTF-8: byte 0"),
+        (b"\xff", "{file}:1.1: Invalid character: \ufffd"),
         (b"", "{file}:1.1: syntax error, unexpected end of file, expecting {{"),
         (b'{ "Kettle": {} }\n{', "{file}:2.1: syntax error, unexpected {{, expecting end of file"),
         (b'{ "Other": {} }', "{file}:1.3-9: syntax error, unexpected constant string, expecting Kettle"),
@@ -706,7 +704,10 @@ async def broken(site: Site, content: bytes | None) -> str:
         ),
         (b"{}", "Missing mandatory 'Kettle' parameter."),
         (b'{ "Kettle": 5 }', "'Kettle' parameter expected to be a map."),
-        (b'{ "Kettle": { "a": <?include "none"?> } }', "none"),
+        (
+            b'{ "Kettle": { "a": <?include "none"?> } }',
+            "{file}:1.20-35: Can't open include file none: No such file or directory",
+        ),
     ],
     ids=["missing", "bytes", "empty", "rest", "root", "second root", "no root", "no map", "include"],
 )
@@ -716,8 +717,7 @@ def test_a_file_that_cannot_be_used_leaves_the_old_configuration(
     async def main() -> None:
         async with served(short_path, configuration={"degrees": 71}) as site:
             text = await after(site, broken(site, content))
-            wanted = says.format(file=site.file)
-            assert text == wanted or (says == "none" and f"{short_path}/none" in text)
+            assert text == says.format(file=site.file)
 
     run(main())
 

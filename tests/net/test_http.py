@@ -440,28 +440,29 @@ class TestFailures:
 
         run(main())
 
-    def test_a_handler_is_cancelled_when_its_client_is_gone(self, on_each_loop: Runner[None]) -> None:
+    def test_a_handler_goes_on_when_its_client_is_gone(self, on_each_loop: Runner[None]) -> None:
         async def main() -> None:
-            begun, cancelled = asyncio.Event(), asyncio.Event()
+            begun, go_on, done = asyncio.Event(), asyncio.Event(), []
 
             async def handler(request: HttpRequest, peer: Peer) -> HttpResponse:
                 begun.set()
-                try:
-                    await asyncio.get_running_loop().create_future()
-                finally:
-                    cancelled.set()
-                raise AssertionError
+                await go_on.wait()
+                done.append(request.target)
+                return HttpResponse(200, b"")
 
             async with house(handler) as there:
                 client = await there.connect()
                 client.ask(GET, GET)
                 await begun.wait()
                 client.reset()
-                await cancelled.wait()
+                await asyncio.sleep(0.01)
+                go_on.set()
+                await asyncio.sleep(0.01)
+                assert done == ["/"]
 
         on_each_loop(main())
 
-    def test_a_handler_that_had_not_begun_is_cancelled_too(self) -> None:
+    def test_a_handler_that_had_not_begun_is_still_called(self) -> None:
         async def main() -> None:
             begun = []
 
@@ -474,10 +475,11 @@ class TestFailures:
                 carrier = HttpCarrier(there.listener)
                 carrier.connection_made(transport)
                 carrier.data_received(GET)
+                transport.closed = True
                 carrier.connection_lost(ConnectionResetError())
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
-                assert begun == []
+                assert len(begun) == 1
                 assert transport.written == []
 
         run(main())
@@ -640,29 +642,20 @@ class TestSlowReaders:
 
     def test_a_client_that_does_not_read_is_cut_during_a_handler(self) -> None:
         async def main() -> None:
-            cancelled = asyncio.Event()
-
             async def late(request: HttpRequest, peer: Peer) -> HttpResponse:
-                try:
-                    await asyncio.sleep(1000)
-                finally:
-                    cancelled.set()
+                await asyncio.sleep(1000)
                 raise AssertionError
 
-            def handler(
-                request: HttpRequest, peer: Peer
-            ) -> HttpResponse | Coroutine[object, object, HttpResponse]:
-                return late(request, peer) if request.target == "/late" else HttpResponse(200, MEGABYTE * 10)
-
-            async with house(handler) as there:
+            async with house(late) as there:
                 transport = Wire(room=0)
                 carrier = HttpCarrier(there.listener)
                 carrier.connection_made(transport)
                 transport.protocol = carrier
                 carrier.data_received(get("/late"))
                 carrier.pause_writing()
-                await cancelled.wait()
-                assert elapsed() == WRITE_TIMEOUT
+                await asyncio.sleep(WRITE_TIMEOUT - 0.01)
+                assert not transport.aborted
+                await asyncio.sleep(0.02)
                 assert transport.aborted
 
         run(main())

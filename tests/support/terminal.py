@@ -76,6 +76,9 @@ class Terminal:
         """All that was shown so far, without what steers the terminal."""
         return _CONTROL.sub("", self._shown)
 
+    def _news(self) -> str:
+        return _CONTROL.sub("", self._shown[self._seen :])
+
     def type(self, text: str) -> None:
         """Press keys, as soon as the program reads keys and not lines.
 
@@ -83,8 +86,17 @@ class Terminal:
             AssertionError: it does not within :data:`SHOW_SECONDS`.
         """
         assert poll(self._reads_keys, SHOW_SECONDS), f"no keys are read:\n{self.text}"
-        self._seen = len(self.text)
+        self._seen = len(self._shown)
         os.write(self._master, text.encode())
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C while the program reads no keys.
+
+        Raises:
+            AssertionError: it reads some for :data:`SHOW_SECONDS`.
+        """
+        assert poll(lambda: not self._reads_keys(), SHOW_SECONDS), f"keys are read:\n{self.text}"
+        os.write(self._master, b"\x03")
 
     def _reads_keys(self) -> bool:
         return not termios.tcgetattr(self._master)[3] & termios.ICANON
@@ -96,9 +108,9 @@ class Terminal:
             AssertionError: it was not shown within :data:`SHOW_SECONDS`.
         """
         deadline = time.monotonic() + SHOW_SECONDS
-        while text not in self.text[self._seen :]:
+        while text not in self._news():
             assert self._read(deadline), f"'{text}' was not shown:\n{self.text}"
-        return self.text[self._seen :]
+        return self._news()
 
     def wait(self) -> int:
         """Wait for the end, and give the exit status."""

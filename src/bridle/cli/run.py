@@ -8,7 +8,10 @@ from pathlib import Path
 
 import click
 
+from bridle.cli.failure import Failure
 from bridle.cli.logs import log_to_stderr
+from bridle.core.errors import BridleError
+from bridle.core.results import ExitStatus
 from bridle.daemon.daemon import Daemon
 from bridle.daemon.running import Running, run
 
@@ -34,7 +37,10 @@ def command(name: str, endpoints: tuple[str, ...], file: str | None, debug: bool
       bridle run examples.thermostat:Thermostat unix:/tmp/thermostat.sock
     """
     log_to_stderr("DEBUG" if debug else "INFO")
-    daemon = _find(name)()
+    try:
+        daemon = _find(name)()
+    except BridleError as error:
+        raise Failure(str(error), ExitStatus.ERROR) from error
     if not endpoints and file is None:
         raise click.UsageError("nobody could reach it: name an ENDPOINT, or a configuration file with -c")
     run(daemon, *endpoints, configuration_file=file, on_ready=_tell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from functools import lru_cache
 
+import click
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
 from prompt_toolkit.filters import Condition
@@ -31,22 +32,26 @@ def converse(session: Session) -> None:
     prompt = _prompt_session(session)
     try:
         session.introduce()
-        print("Tab completes, help explains, Ctrl-D leaves.")
     except KeyboardInterrupt:
-        print()
-    while True:
-        try:
-            text = prompt.prompt()
-        except KeyboardInterrupt:
-            continue
-        except EOFError:
-            return
+        click.echo(err=True)
+    click.echo("Tab completes, help explains, Ctrl-D leaves.", err=True)
+    while _take_turn(session, prompt):
+        pass
+
+
+def _take_turn(session: Session, prompt: PromptSession[str]) -> bool:
+    """One line, and what it asks for; False when the user leaves. Ctrl-C ends the line, or the call."""
+    try:
+        text = prompt.prompt()
         try:
             _run(session, text)
         except KeyboardInterrupt:
-            print("\ninterrupted")
-        except Leave:
-            return
+            click.echo("\ninterrupted", err=True)
+    except KeyboardInterrupt:
+        return True
+    except (EOFError, Leave):
+        return False
+    return True
 
 
 def _run(session: Session, text: str) -> None:

@@ -135,16 +135,16 @@ class Session:
             return []
 
     def introduce(self) -> None:
-        """Say whom one talks to, or why one does not."""
+        """Say whom one talks to, or why one does not: on standard error, for it is no answer."""
         try:
             self._ask()
         except BridleError as error:
             self._fail(error)
             return
         explained = "" if any(entry.help for entry in self.catalogue.values()) else ", known by name only"
-        print(f"{self.name}: {len(self.catalogue)} commands{explained}")
+        click.echo(f"{self.name}: {len(self.catalogue)} commands{explained}", err=True)
         if self.services and not self.service:
-            print(f"services: {', '.join(self.services)} (use NAME addresses one)")
+            click.echo(f"services: {plain(', '.join(self.services))} (use NAME addresses one)", err=True)
 
     # The shell's own commands.
 

@@ -15,6 +15,7 @@ import itertools
 import re
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Literal, cast
 
 import msgspec
@@ -54,7 +55,9 @@ class Signature:
     def __init__(self, handler: Handler) -> None:
         try:
             parameters = inspect.signature(handler).parameters
-            hints = typing.get_type_hints(_function_of(handler), include_extras=True)
+            # JSON names itself, which msgspec has no schema for; inside it anything goes.
+            names = {"JSON": typing.Any}
+            hints = typing.get_type_hints(_function_of(handler), localns=names, include_extras=True)
         except (TypeError, ValueError, NameError) as error:
             raise DeclarationError(f"{_name_of(handler)}: its signature cannot be read: {error}") from error
         self.returns: object = hints.get("return", UNSET)
@@ -63,7 +66,7 @@ class Signature:
         self._rest_name = ""
         self._injected: dict[str, type[Command] | type[Peer]] = {}
         declared = (
-            self._declare(handler, parameter, hints.get(parameter.name, JSON))
+            self._declare(handler, parameter, hints.get(parameter.name, typing.Any))
             for parameter in parameters.values()
         )
         self.parameters = tuple(parameter for parameter in declared if parameter is not None)
@@ -219,13 +222,16 @@ class Signature:
 
     def json_schema(self) -> dict[str, JSON]:
         """The JSON Schema of the named arguments."""
-        _, definitions = msgspec.json.schema_components([self._named], ref_template="#/$defs/{name}")
+        _, definitions = msgspec.json.schema_components(
+            [self._named], ref_template="#/$defs/{name}", schema_hook=_any_schema
+        )
         top = cast("dict[str, JSON]", definitions.pop("Arguments"))
         top.pop("title", None)
         properties = cast("dict[str, dict[str, JSON]]", top.get("properties", {}))
         for parameter in self.parameters:
             if not parameter.required:
-                properties[parameter.name]["default"] = msgspec.to_builtins(parameter.default)
+                with suppress(TypeError):  # a default without a form in JSON is the handler's own affair
+                    properties[parameter.name]["default"] = msgspec.to_builtins(parameter.default)
         if definitions:
             top["$defs"] = cast(JSON, definitions)
         return top
@@ -258,6 +264,11 @@ def _struct(parameters: tuple[Parameter, ...], *, array_like: bool) -> type[msgs
     )
     msgspec.json.Decoder(struct)
     return struct
+
+
+def _any_schema(kind: type) -> dict[str, object]:
+    """What JSON Schema can say of a type of the handler's own: nothing."""
+    return {}
 
 
 def _shape(body: object) -> Literal["map", "list", "scalar", "none"]:

@@ -21,6 +21,7 @@ __all__ = ["ChannelSettings", "ChannelTransition", "ControlChannels", "read_cont
 _log = logging.getLogger("bridle.daemon")
 
 _UNIX_KEYS = frozenset({"socket-type", "socket-name", "user-context", "comment"})
+_OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "date", "transfer-encoding"})
 _HTTP_KEYS = frozenset(
     {
         "socket-type",
@@ -205,6 +206,8 @@ def _headers(
             raise document.error("http-headers entries need a 'name' and a 'value', both strings", where)
         if not name or any(c in name + content for c in "\r\n\0") or ":" in name:
             raise document.error("http-headers entries may not hold line breaks", where)
+        if name.lower() in _OWN_HEADERS:
+            raise document.error(f"the header '{name}' is the connection's own to write", where)
         found.append((name, content))
     return tuple(found)
 

@@ -123,16 +123,13 @@ class HttpCarrier(asyncio.Protocol):
             self._end(linger=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End; what works on an answer is cancelled."""
+        """End. What works on an answer goes on, and its answer is dropped: a change of a configuration is
+        not torn in half because a client left."""
         self._ending = True
         self._deadline = _FOREVER
         self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            if inspect.iscoroutine(self._untouched):
-                self._untouched.close()
         self._host.forget(self)
 
     def data_received(self, data: bytes) -> None:
@@ -363,5 +360,7 @@ class HttpCarrier(asyncio.Protocol):
             self._end()
 
     def abort(self) -> None:
-        """End now."""
+        """End now; what has not begun to work on an answer never will."""
         self._transport.abort()
+        if inspect.iscoroutine(self._untouched):
+            self._untouched.close()

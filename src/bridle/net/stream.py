@@ -20,18 +20,34 @@ from bridle.core.results import Result
 from bridle.net.acceptor import Acceptor, Connection, Opening
 from bridle.wire.dialect import Dialect, Message, Refusal, ServerDialect
 
-__all__ = ["CONNECTION_LIMIT", "LINGER", "QUEUE_LIMIT", "WRITE_TIMEOUT", "StreamConnection", "StreamListener"]
+__all__ = [
+    "CONNECTION_LIMIT",
+    "LINGER",
+    "QUEUE_BYTES",
+    "QUEUE_LIMIT",
+    "WRITE_BATCH",
+    "WRITE_TIMEOUT",
+    "StreamConnection",
+    "StreamListener",
+]
 
 # Kea keeps no bound; a thousand idle control connections are a leak somewhere, and cost about 10 MB.
 CONNECTION_LIMIT = 1024
 # Commands that may wait behind a slow one before the connection is read no further.
 QUEUE_LIMIT = 128
-# Seconds in which a client must take in what it asked for; Kea's own inactivity limit (facts/kea.md §1.2).
+# Bytes that may come behind a slow command before the connection is read no further; commands can be large.
+QUEUE_BYTES = 1024 * 1024
+# Bytes of answers that are collected before they are written: the mark at which transports report that the
+# client does not read, so that no more than that and one answer is held for one that does not.
+WRITE_BATCH = 64 * 1024
+# Seconds in which a client must take in some of what it asked for; Kea's own inactivity limit, which each
+# piece that is sent begins anew (facts/kea.md §1.2).
 WRITE_TIMEOUT = 10.0
 # Seconds that a client which sent more than was read gets to see the end, so that it meets EOF, not a reset.
 LINGER = 1.0
 
 _FOREVER = float("inf")
+_CANCELLED = Response(Result.ERROR, "the command was cancelled")
 
 Execute = Callable[[Command], Response | Awaitable[Response]]
 PeerOf = Callable[[asyncio.BaseTransport], Peer]
@@ -52,6 +68,8 @@ class StreamConnection(Connection):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
+        self._held = 0
+        self._unsent = 0
         self._blocked = False
         self._reading = True
         self._half_closed = False
@@ -77,7 +95,11 @@ class StreamConnection(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         opening, self._transport = self._transport, cast(asyncio.Transport, transport)
         if isinstance(opening, Opening):
+            held, self._blocked = self._blocked, False
             opening.move_to(self._transport)
+            self._unsent = self._transport.get_write_buffer_size()
+            if held:
+                self._loop.call_soon(self._resume)
         if self._ending and self._timer is None:
             self._touch(WRITE_TIMEOUT)
 
@@ -95,7 +117,9 @@ class StreamConnection(Connection):
         self._queue.extend(self._dialect.receive(data))
         if self._task is None and not self._blocked:
             self._work()
-        elif len(self._queue) > QUEUE_LIMIT:
+            return
+        self._held += len(data)
+        if self._held > QUEUE_BYTES or len(self._queue) > QUEUE_LIMIT:
             self._reading = False
             self._transport.pause_reading()
 
@@ -110,22 +134,33 @@ class StreamConnection(Connection):
 
     def pause_writing(self) -> None:
         self._blocked = True
+        self._unsent = self._transport.get_write_buffer_size()
         self._touch(WRITE_TIMEOUT)
 
     def resume_writing(self) -> None:
         self._blocked = False
-        if self._task is None and not self._ending:
+        if not self._ending:
+            self._touch(None)
+            # Not at once: asyncio's transports report a loss twice when they are closed from in here.
+            self._loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if self._task is None and not self._blocked and not self._ending:
             self._work()
 
     def _work(self) -> None:
         """Answer what is queued until something has to be waited for."""
-        queue, written = self._queue, []
+        queue, written, size = self._queue, [], 0
         while queue and not self._blocked:
+            if size >= WRITE_BATCH:
+                self._write(written)
+                size = 0
+                continue
             message = queue.popleft()
             if type(message) is Refusal:
                 written.append(message.data)
                 continue
-            outcome = self._listener.execute(cast(Command, message))
+            outcome = self._execute(cast(Command, message))
             if type(outcome) is not Response:
                 self._task = self._loop.create_task(
                     self._wait(cast(Command, message), cast("Awaitable[Response]", outcome))
@@ -134,10 +169,24 @@ class StreamConnection(Connection):
                 self._touch(None)
                 break
             written.append(self._respond(cast(Command, message), outcome))
+            size += len(written[-1])
         if written:
             self._transport.write(b"".join(written))
         if self._task is None:
             self._rest()
+
+    def _write(self, written: list[bytes]) -> None:
+        """Write a batch behind which more is waiting."""
+        self._transport.write(b"".join(written))
+        written.clear()
+        if isinstance(self._transport, Opening):
+            self._blocked = True  # it cannot tell whether the client reads
+
+    def _execute(self, command: Command) -> Response | Awaitable[Response]:
+        try:
+            return self._listener.execute(command)
+        except asyncio.CancelledError:  # of what the handler wanted the result of
+            return _CANCELLED
 
     def _rest(self) -> None:
         """Nothing is being worked on: end, or wait for more."""
@@ -149,10 +198,18 @@ class StreamConnection(Connection):
             if not self._reading:
                 self._reading = True
                 self._transport.resume_reading()
+            self._held = 0
             self._touch(self._dialect.idle_timeout)
 
     async def _wait(self, command: Command, outcome: Awaitable[Response]) -> None:
-        response = await outcome
+        try:
+            response = await outcome
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                self._transport.abort()
+                raise
+            response = _CANCELLED  # not this task is, but what the handler waited for
         self._task = None
         if not self._transport.is_closing():
             self._transport.write(self._respond(command, response))
@@ -185,24 +242,33 @@ class StreamConnection(Connection):
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._tick)
         elif self._ending or self._blocked:
-            self._transport.abort()
+            self._unread()
         else:
             self._transport.write(self._dialect.expire())
             self._end()
 
+    def _unread(self) -> None:
+        """Cut a client that takes nothing in; one that took some has as long again."""
+        before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
+        if 0 < self._unsent < before:
+            self._touch(WRITE_TIMEOUT)
+        else:
+            self._transport.abort()
+
     def _end(self, *, linger: bool = False) -> None:
         """Close so that the client gets all that was written, and sees an end rather than a reset."""
         self._ending = True
-        if (linger or self._dialect.trailing) and not self._half_closed:
+        linger = (linger or self._dialect.trailing) and not self._half_closed
+        if linger:
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             if not self._reading:
                 self._transport.resume_reading()
-            self._touch(LINGER)
         else:
             self._transport.close()
-            if self._transport.get_write_buffer_size():
-                self._touch(WRITE_TIMEOUT)
+        self._unsent = self._transport.get_write_buffer_size()
+        if self._unsent or linger:
+            self._touch(WRITE_TIMEOUT if self._unsent else LINGER)
 
     def retire(self) -> None:
         """End as soon as nothing is left to answer."""
@@ -281,7 +347,8 @@ class StreamListener:
             connection.retire()
         self._notice()
         try:
-            await asyncio.wait_for(self._quiet.wait(), grace)
+            async with asyncio.timeout(grace):
+                await self._quiet.wait()
         except TimeoutError:
             _log.warning("cutting %d connections that did not end in %s s", len(self.connections), grace)
         for connection in tuple(self.connections):

@@ -75,7 +75,7 @@ def _without_comments(body: bytes) -> bytes | None:
         rest = feed.push(body, end)
     except FeedError:
         return None
-    return text if rest is None and feed.empty else None
+    return text if rest is None and feed.size == 0 else None
 
 
 def error(text: str) -> HttpResponse:
