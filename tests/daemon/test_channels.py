@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import ssl
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -110,7 +112,7 @@ def test_a_client_that_hammers_never_finds_both_sockets_missing(short_path: Path
             for place in places[first : first + 3]:
                 try:
                     answer = exchange(place, ASK.encode())
-                except (FileNotFoundError, ConnectionRefusedError):
+                except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
                     continue
                 if answer.decode() != HERE:
                     failures.append(f"{place}: {answer!r}")
@@ -138,11 +140,24 @@ def test_a_client_that_hammers_never_finds_both_sockets_missing(short_path: Path
     assert failures == []
 
 
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold the lock that another daemon would."""
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Serve a connection by ending it."""
+    writer.close()
+
+
 @pytest.mark.parametrize("obstacle", ["no folder", "locked", "a file", "a folder", "in use", "too long"])
 def test_a_socket_that_cannot_be_opened_changes_nothing(short_path: Path, obstacle: str) -> None:
     old, new = short_path / "old.sock", short_path / "new.sock"
     says = {
-        "no folder": f"cannot create socket lockfile, {short_path}/none/new.sock.lock, : No such file or directory",
+        "no folder": f"cannot create socket lockfile, {short_path}/none/new.sock.lock, : No such file or ",
         "locked": f"cannot lock socket lockfile, {new}.lock, : Resource temporarily unavailable",
         "a file": "there is a file, which is not replaced",
         "a folder": "there is a directory, which is not replaced",
@@ -155,15 +170,14 @@ def test_a_socket_that_cannot_be_opened_changes_nothing(short_path: Path, obstac
         if obstacle == "no folder":
             wanted = short_path / "none" / "new.sock"
         elif obstacle == "locked":
-            lock = stack.enter_context(Path(f"{new}.lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            stack.enter_context(locked(Path(f"{new}.lock")))
         elif obstacle == "a file":
             new.write_text("precious")
         elif obstacle == "a folder":
             new.mkdir()
         elif obstacle == "too long":
             wanted = short_path / ("x" * 100)
-        server = await asyncio.start_unix_server(lambda *_: None, new) if obstacle == "in use" else None
+        server = await asyncio.start_unix_server(hang_up, new) if obstacle == "in use" else None
         async with served(short_path, configuration={"degrees": 60, **unix(old)}) as site:
             before, hash_before = sorted(short_path.iterdir()), await site.hash()
             answer = await change(site, {"degrees": 70, **unix(wanted)})
@@ -357,7 +371,7 @@ def test_a_refused_change_leaves_the_old_password(short_path: Path) -> None:
 def test_a_port_that_is_taken_changes_nothing(short_path: Path) -> None:
     async def main() -> None:
         port = free_port()
-        other = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        other = await asyncio.start_server(hang_up, "127.0.0.1", 0)
         taken = other.sockets[0].getsockname()[1]
         new = short_path / "new.sock"
         async with served(short_path, configuration=sockets(web(port))) as site:
@@ -412,7 +426,7 @@ def test_https_sockets_ask_for_certificates_as_configured(
                     if own or not required:
                         assert (await client.execute("repeat", ["x"])).value == "x"
                     else:
-                        with pytest.raises(bridle.TransportError):
+                        with pytest.raises((bridle.TransportError, bridle.RemoteProtocolError)):
                             await client.execute("repeat", ["x"])
 
     # A handshake needs turns of the loop that the virtual clock may take for silence.
@@ -620,7 +634,7 @@ def test_a_socket_that_its_daemon_left_behind_is_taken_over(short_path: Path) ->
     path = short_path / "s.sock"
 
     async def main() -> None:
-        server = await asyncio.start_unix_server(lambda *_: None, path)
+        server = await asyncio.start_unix_server(hang_up, path)
         server.close()
         await server.wait_closed()
         assert path.exists()

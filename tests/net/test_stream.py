@@ -1,4 +1,4 @@
-"""Stream connections: what a client gets, in which order, and how it ends. Kea's way is ``facts/kea.md`` §1.1."""
+"""Stream connections: what a client gets, in which order, and when it ends (``facts/kea.md`` §1.1, §1.2)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tests.support.streams import KEEP, Commands, Visitor, listening, turns
 HELLO = b'{ "command": "say", "arguments": { "value": "hello" } }'
 ANSWER = b'{ "arguments": "hello", "result": 0 }'
 TIMED_OUT = b'{ "result": 1, "text": "Connection over control channel timed out%s" }'
+WRONG = b"Error during command processing: invalid command: "
 JUNK = b"x" * 200_000
 
 
@@ -140,12 +141,10 @@ async def test_an_answer_may_be_large(path: Path, commands: Commands, late: bool
     [
         (b"x", b"invalid first character x"),
         (b'{"command":"foo",}', b"String expected in <wire>:0:18"),
-        (b"[]", b"Error during command processing: invalid command: expected toplevel entry to be a map, "
-         b"got list instead"),
-        (b'{ "command": "say", "bogus": 1 }', b"Error during command processing: invalid command: "
-         b"unsupported parameter 'bogus'"),
+        (b"[]", WRONG + b"expected toplevel entry to be a map, got list instead"),
+        (b'{ "command": "say", "bogus": 1 }', WRONG + b"unsupported parameter 'bogus'"),
     ],
-)  # fmt: skip
+)
 @on_every_loop
 async def test_what_is_no_command_is_answered_and_ended(
     path: Path, commands: Commands, sent: bytes, text: bytes
@@ -518,7 +517,7 @@ async def test_an_answer_that_cannot_be_written_is_answered_with_the_reason(
         (ValueError("\ud800"), b"the answer cannot be written: "),
         (RecursionError("too deep"), b"too deep"),
         (asyncio.CancelledError(), b"the command was cancelled"),
-        (asyncio.TimeoutError(), b"TimeoutError"),
+        (TimeoutError(), b"TimeoutError"),
     ],
     ids=["text", "key", "none", "surrogate", "recursion", "cancelled", "timeout"],
 )

@@ -208,13 +208,10 @@ def test_what_both_read_is_the_same(data: bytes) -> None:
         return
 
     def essence(found: Iterable[HttpRequest | HttpResponse]) -> list[tuple[str, str, bytes]]:
-        return [
-            (m.method, m.target, m.body) for m in found if isinstance(m, HttpRequest) and m.method.isupper()
-        ]
+        # Ours gives methods in upper case, as Kea takes them in any.
+        return [(m.method.upper(), m.target, m.body) for m in found if isinstance(m, HttpRequest)]
 
-    assert essence(messages)[: len(expected)] == [
-        (method.upper(), target, body) for method, target, body in essence(expected)
-    ]
+    assert essence(messages)[: len(expected)] == essence(expected)
 
 
 @settings(max_examples=200, deadline=None)

@@ -30,7 +30,7 @@ PACKAGES = {"pyisckea": "kea-clients", "pykeadhcp": "pykeadhcp"}
 START_SECONDS = 10.0
 """How long a program may take until it answers: the slowest takes half a second on an idle machine."""
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = 10.0
 """How long a program may take from SIGTERM to its end, before SIGKILL."""
 
 PORT_ATTEMPTS = 3

@@ -29,7 +29,7 @@ async def turns(count: int = 20) -> None:
 
 
 class Commands(CommandManager):
-    """What the listeners of the tests answer. ``begun`` and ``done`` tell which commands were, by their tag."""
+    """What the listeners of the tests answer. ``begun`` and ``done`` tell which, by a value in each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ async def listening(
     *,
     connection_limit: int = CONNECTION_LIMIT,
 ) -> AsyncIterator[StreamListener]:
-    """A listener on a unix socket that answers with ``execute``; closed at the end, which must leave nothing."""
+    """A listener on a unix socket that answers with ``execute``; closing it must leave nothing."""
     file = SocketFile.open(path)
     listener = StreamListener(
         dialect("kea"),

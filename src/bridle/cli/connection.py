@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -78,7 +77,8 @@ def open_client(
 def _password(user: str | None, file: str | None) -> str:
     if file is not None:
         try:
-            return Path(file).read_text("utf-8").partition("\n")[0].rstrip("\r")
+            with open(file, encoding="utf-8") as opened:  # noqa: PTH123 - as in cli.arguments
+                return opened.readline().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise Failure(f"cannot read the password: {error}", ExitStatus.USAGE) from error
     if user:

@@ -143,7 +143,7 @@ def _type(schema: dict[str, JSON], definitions: dict[str, JSON], depth: int) -> 
     choices = schema.get("anyOf")
     if isinstance(choices, list) and depth:
         return "|".join(dict.fromkeys(_type(_map(choice), definitions, depth - 1) for choice in choices))
-    values = "|".join(map(_plain, _own_values(schema)))
+    values = "|".join(map(_label, _own_values(schema)))
     kind = schema.get("type")
     if values and len(values) <= _SHOWN_VALUES and kind != "boolean":
         return values
@@ -173,7 +173,7 @@ def _own_values(schema: dict[str, JSON]) -> list[JSON]:
     return counted.get(_text(schema.get("type")), [])
 
 
-def _plain(value: JSON) -> str:
+def _label(value: JSON) -> str:
     return value if isinstance(value, str) else shown(value)
 
 

@@ -156,11 +156,11 @@ class Session:
             self._ask()
         if not name:
             builtins = {builtin.usage: builtin.summary for builtin in BUILTINS.values()}
-            print(overview(builtins, self.catalogue, width))
+            print(plain(overview(builtins, self.catalogue, width)))
         elif name in BUILTINS:
             print(f"{BUILTINS[name].usage}\n    {BUILTINS[name].summary}")
         elif name in self.catalogue:
-            print(command_text(self.catalogue[name], width))
+            print(plain(command_text(self.catalogue[name], width)))
         else:
             close = difflib.get_close_matches(name, [*self.catalogue, *BUILTINS], 1)
             raise click.UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -30,6 +31,13 @@ __all__ = ["Client"]
 
 _CHUNK = 256 * 1024
 C = TypeVar("C", bound="Client")
+_Address = tuple[
+    socket.AddressFamily,
+    socket.SocketKind,
+    int,
+    str,
+    tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes],
+]
 
 
 class Client:
@@ -176,8 +184,7 @@ def _connect(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline: float) ->
             sock.close()
             raise
         return sock
-    remaining = max(deadline - time.monotonic(), 0.001)
-    sock = socket.create_connection((endpoint.host, endpoint.port), timeout=remaining)
+    sock = _connect_to_first(_resolve(endpoint.host, endpoint.port, deadline), deadline)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if endpoint.transport == "http":
         return sock
@@ -191,6 +198,44 @@ def _connect(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline: float) ->
     except BaseException:
         sock.close()
         raise
+
+
+def _resolve(host: str, port: int, deadline: float) -> list[_Address]:
+    """Look a host up. The resolver knows no deadline, so it is left behind where it takes too long."""
+    if host.replace(".", "").isdigit() or ":" in host:
+        return [*socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)]
+    found: list[_Address] = []
+    failed: list[OSError] = []
+
+    def look_up() -> None:
+        try:
+            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=look_up, name=f"look up {host}", daemon=True)
+    thread.start()
+    thread.join(max(deadline - time.monotonic(), 0))
+    if failed:
+        raise failed[0]
+    if thread.is_alive():
+        raise TimeoutError
+    return found
+
+
+def _connect_to_first(addresses: list[_Address], deadline: float) -> socket.socket:
+    """Connect to the first address that answers."""
+    failure: OSError = OSError("the name has no addresses")
+    for family, kind, protocol, _, address in addresses:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            _set_deadline(sock, deadline)
+            sock.connect(address)
+            return sock
+        except OSError as error:
+            sock.close()
+            failure = error
+    raise failure
 
 
 def _set_deadline(sock: socket.socket, deadline: float) -> None:

@@ -50,8 +50,8 @@ class CommandDefinition:
 
     @property
     def summary(self) -> str:
-        """The first line of the help."""
-        return self.help.partition("\n")[0]
+        """The first paragraph of the help, on one line."""
+        return " ".join(self.help.partition("\n\n")[0].split())
 
     def describe(self) -> dict[str, JSON]:
         """The definition as a JSON value: name, access, summary, help, arguments, result."""

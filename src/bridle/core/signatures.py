@@ -267,8 +267,8 @@ def _struct(parameters: tuple[Parameter, ...], *, array_like: bool) -> type[msgs
 
 
 def _any_schema(kind: type) -> dict[str, object]:
-    """What JSON Schema can say of a type of the handler's own: nothing."""
-    return {}
+    """What JSON Schema can say of a type of the handler's own: its name."""
+    return {"title": kind.__name__}
 
 
 def _shape(body: object) -> Literal["map", "list", "scalar", "none"]:

@@ -7,7 +7,6 @@ The dialect defaults to ``kea``. Options follow a ``?``, as in ``unix:/run/t.soc
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from msgspec import Struct
 
@@ -59,7 +58,7 @@ class Endpoint(Struct, frozen=True):
         if transport in _WEB:
             return cls._web(f"{transport}:{address}", shown, dialect)
         address, _, query = address.partition("?")
-        options = tuple(parse_qsl(query, keep_blank_values=True))
+        options = _options(query)
         if not address and (transport in _PATHS or transport == "qb"):
             what = "path" if transport in _PATHS else "service"
             raise EndpointError(f"endpoint '{shown}' names no {what}")
@@ -75,6 +74,9 @@ class Endpoint(Struct, frozen=True):
 
     @classmethod
     def _web(cls, url: str, shown: str, dialect: str) -> Endpoint:
+        # Loaded only here: a command to a unix socket is not to wait for it.
+        from urllib.parse import unquote, urlsplit
+
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -94,7 +96,7 @@ class Endpoint(Struct, frozen=True):
             port=_WEB[transport] if port is None else port,
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
-            options=tuple(parse_qsl(parts.query, keep_blank_values=True)),
+            options=_options(parts.query),
         )
 
     def option(self, name: str) -> str | None:
@@ -104,7 +106,7 @@ class Endpoint(Struct, frozen=True):
     def __str__(self) -> str:
         head = f"{self.dialect}+{self.transport}" if self.dialect != "kea" else self.transport
         if self.transport in _WEB:
-            user = f"{quote(self.user, safe='')}@" if self.user else ""
+            user = f"{_quoted(self.user)}@" if self.user else ""
             path = "" if self.path == "/" else self.path
             return f"{head}://{user}{_bracketed(self.host)}:{self.port}{path}"
         if self.transport in _PORTS:
@@ -115,6 +117,20 @@ class Endpoint(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self}>"
+
+
+def _options(query: str) -> tuple[tuple[str, str], ...]:
+    if not query:
+        return ()
+    from urllib.parse import parse_qsl
+
+    return tuple(parse_qsl(query, keep_blank_values=True))
+
+
+def _quoted(user: str) -> str:
+    from urllib.parse import quote
+
+    return quote(user, safe="")
 
 
 def _host_and_port(shown: str, address: str) -> tuple[str, int]:

@@ -145,12 +145,13 @@ class StreamConnection(Connection):
             self._loop.call_soon(self._resume)
 
     def _resume(self) -> None:
-        if self._task is None and not self._blocked and not self._ending:
+        if self._task is None and not (self._blocked or self._ending or self._transport.is_closing()):
             self._work()
 
     def _work(self) -> None:
         """Answer what is queued until something has to be waited for."""
-        queue, written, size = self._queue, [], 0
+        queue, size = self._queue, 0
+        written: list[bytes] = []
         while queue and not self._blocked:
             if size >= WRITE_BATCH:
                 self._write(written)

@@ -1,0 +1,262 @@
+"""What a stream listener bounds: memory for those who do not read, what waits its turn, how many come."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bridle.net.stream import LINGER, QUEUE_BYTES, QUEUE_LIMIT, WRITE_TIMEOUT
+from bridle.testing import elapsed
+from tests.support.loops import on_every_loop, on_virtual_clock
+from tests.support.streams import KEEP, Commands, Visitor, listening, turns
+
+HELLO = b'{ "command": "say", "arguments": { "value": "hello" } }'
+ANSWER = b'{ "arguments": "hello", "result": 0 }'
+MEGABYTE = b'{ "command": "write", "arguments": [ 1000000 ] }'
+MEGABYTE_ANSWER = len(b'{ "arguments": "", "result": 0 }') + 1_000_000
+
+# What the kernel holds for one direction of a unix socket, and a read or two of the loop's.
+IN_TRANSIT = 1_000_000
+
+
+@pytest.fixture
+def path(short_path: Path) -> Path:
+    return short_path / "control"
+
+
+@pytest.fixture
+def commands() -> Commands:
+    return Commands()
+
+
+async def fill(visitor: Visitor, data: bytes) -> int:
+    """Send until the other end takes no more; the number of bytes."""
+    sent = 0
+    for _ in range(1000):
+        if sent == len(data):
+            break
+        sent += visitor.send_what_fits(data[sent : sent + 65536])
+        await turns(3)
+    return sent
+
+
+async def drain(visitor: Visitor) -> bytes:
+    """What there is to read up to the end, however that comes."""
+    data = b""
+    try:
+        while piece := await visitor.read():
+            data += piece
+    except ConnectionResetError:
+        pass
+    return data
+
+
+# Who does not read
+
+
+@pytest.mark.parametrize("late", [0, 20], ids=["at once", "later"])
+@on_virtual_clock
+async def test_commands_of_a_client_that_does_not_read_are_not_executed_ahead(
+    path: Path, commands: Commands, late: int
+) -> None:
+    async with listening(path, commands.process_command) as listener, await Visitor.to(path) as visitor:
+        await turns(late)
+        await visitor.send(KEEP + MEGABYTE * 500)
+        await turns()
+        assert 1 <= len(commands.begun) <= 2
+        await asyncio.sleep(WRITE_TIMEOUT - 0.1)
+        assert len(listener.connections) == 1
+        await asyncio.sleep(0.2)
+        assert not listener.connections
+        assert len(commands.begun) <= 2
+        assert len(await drain(visitor)) < 2 * MEGABYTE_ANSWER
+
+
+@on_virtual_clock
+async def test_small_answers_to_a_client_that_does_not_read_are_bounded_too(
+    path: Path, commands: Commands
+) -> None:
+    command = b'{ "command": "write", "arguments": [ 100 ] }'
+    async with listening(path, commands.process_command) as listener, await Visitor.to(path) as visitor:
+        sent = await fill(visitor, KEEP + command * 100_000)
+        assert sent < IN_TRANSIT
+        assert len(commands.begun) * 100 < IN_TRANSIT
+        await asyncio.sleep(WRITE_TIMEOUT + 0.1)
+        assert not listener.connections
+
+
+@pytest.mark.parametrize("junk", [b"", b"x" * 100_000], ids=["", "junk"])
+@pytest.mark.parametrize("late", [0, 20], ids=["at once", "later"])
+@on_virtual_clock
+async def test_a_client_that_does_not_take_in_its_only_answer_is_cut(
+    path: Path, commands: Commands, late: int, junk: bytes
+) -> None:
+    async with listening(path, commands.process_command) as listener, await Visitor.to(path) as visitor:
+        await turns(late)
+        await visitor.send(MEGABYTE + junk)
+        await asyncio.sleep(WRITE_TIMEOUT - 0.1)
+        assert len(listener.connections) == 1
+        await asyncio.sleep(0.2)
+        assert not listener.connections
+        assert len(await drain(visitor)) < MEGABYTE_ANSWER
+
+
+@pytest.mark.parametrize("junk", [b"", b"x" * 100_000], ids=["", "junk"])
+@pytest.mark.parametrize("kept", [b"", KEEP], ids=["", "kept"])
+@pytest.mark.parametrize("late", [0, 20], ids=["at once", "later"])
+@on_virtual_clock
+async def test_a_client_that_reads_slowly_but_steadily_gets_it_all(
+    path: Path, commands: Commands, late: int, kept: bytes, junk: bytes
+) -> None:
+    async with listening(path, commands.process_command), await Visitor.to(path) as visitor:
+        await turns(late)
+        await visitor.send(kept + MEGABYTE + (b"" if kept else junk))
+        received = 0
+        while received < MEGABYTE_ANSWER:
+            piece = await visitor.read(100_000)
+            assert piece, f"cut after {received} bytes and {elapsed()} s"
+            received += len(piece)
+            await asyncio.sleep(WRITE_TIMEOUT / 4)
+        assert elapsed() > 2 * WRITE_TIMEOUT
+        if not kept:
+            assert await visitor.read_all() == b""
+
+
+@on_virtual_clock
+async def test_a_client_that_stops_reading_midway_is_cut(path: Path, commands: Commands) -> None:
+    async with listening(path, commands.process_command) as listener, await Visitor.to(path) as visitor:
+        await visitor.send(KEEP + b'{ "command": "write", "arguments": [ 20000000 ] }')
+        for _ in range(10):
+            for _ in range(5):
+                await visitor.read(100_000)
+                await turns(2)
+            await asyncio.sleep(WRITE_TIMEOUT / 2)
+        assert len(listener.connections) == 1
+        stopped = elapsed()
+        while listener.connections:
+            await asyncio.sleep(1)
+        assert elapsed() - stopped <= 2 * WRITE_TIMEOUT + 1
+
+
+@on_virtual_clock
+async def test_a_client_that_does_not_read_slows_nobody_else(path: Path, commands: Commands) -> None:
+    async with listening(path, commands.process_command):
+        slow = [await Visitor.to(path) for _ in range(20)]
+        for visitor in slow:
+            await visitor.send(KEEP + MEGABYTE * 5)
+        async with await Visitor.to(path) as visitor:
+            assert await visitor.ask(HELLO) == ANSWER
+        assert elapsed() < 0.1
+        for visitor in slow:
+            visitor.leave()
+
+
+@on_every_loop
+async def test_who_reads_after_all_gets_the_answers_that_were_held_back_in_order(
+    path: Path, commands: Commands
+) -> None:
+    sizes = [100_000, 5, 300_000, 70_000, 1_000_000, 1, 64 * 1024]
+    sent = b"".join(b'{ "command": "write", "arguments": [ %d ] }\n' % size for size in sizes)
+    for late in (0, 10):
+        async with listening(path, commands.process_command), await Visitor.to(path) as visitor:
+            await turns(late)
+            await visitor.send(KEEP + sent)
+            await asyncio.sleep(0.01)
+            for size in sizes:
+                assert (await visitor.read_line()).count(b"x") == size
+            await visitor.send(HELLO)
+            assert await visitor.read_line() == ANSWER + b"\n"
+
+
+# What waits behind a slow command
+
+
+@on_virtual_clock
+async def test_no_more_commands_are_read_behind_a_slow_one_than_the_limit(
+    path: Path, commands: Commands
+) -> None:
+    async with listening(path, commands.process_command), await Visitor.to(path) as visitor:
+        await visitor.send(KEEP + b'{ "command": "wait", "arguments": [ "hello", 60 ] }')
+        await turns()
+        total = 20_000
+        sent = await fill(visitor, HELLO * total)
+        assert QUEUE_LIMIT * len(HELLO) < sent < IN_TRANSIT
+        assert commands.begun == ["hello"]
+        rest = asyncio.create_task(visitor.send((HELLO * total)[sent:]))
+        answers = [await visitor.read_line() for _ in range(total + 1)]
+        await rest
+        assert answers == [ANSWER + b"\n"] * (total + 1)
+        assert elapsed() == pytest.approx(60, abs=0.1)
+
+
+@on_virtual_clock
+async def test_no_more_bytes_are_read_behind_a_slow_command_than_the_limit(
+    path: Path, commands: Commands
+) -> None:
+    large = b'{ "command": "say", "arguments": { "value": "%s" } }' % (b"y" * 300_000)
+    total = 40
+    async with listening(path, commands.process_command), await Visitor.to(path) as visitor:
+        await visitor.send(KEEP + b'{ "command": "wait", "arguments": [ "hello", 60 ] }')
+        await turns()
+        sent = await fill(visitor, large * total)
+        assert QUEUE_BYTES < sent < QUEUE_BYTES + IN_TRANSIT
+        rest = asyncio.create_task(visitor.send((large * total)[sent:]))
+        assert await visitor.read_line() == ANSWER + b"\n"
+        for _ in range(total):
+            assert len(await visitor.read_line()) > 300_000
+        await rest
+
+
+# How many
+
+
+REFUSED = b'{ "result": 1, "text": "too many connections: at most 2 are served" }'
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", HELLO, KEEP + HELLO, b"x" * 200_000], ids=["", "command", "kept", "junk"]
+)
+@on_every_loop
+async def test_the_connection_too_many_is_told_so_and_ended(
+    path: Path, commands: Commands, sent: bytes
+) -> None:
+    async with listening(path, commands.process_command, connection_limit=2) as listener:
+        first, second = await Visitor.to(path), await Visitor.to(path)
+        await turns()
+        async with await Visitor.to(path) as visitor:
+            await visitor.send(sent)
+            assert await visitor.read_all() == REFUSED
+        assert len(listener.connections) == 2
+        assert await first.ask(HELLO) == ANSWER
+        async with await Visitor.to(path) as visitor:
+            assert await visitor.ask(HELLO) == ANSWER
+        first.leave()
+        second.leave()
+    assert commands.done == ["hello", "hello"]
+
+
+@on_virtual_clock
+async def test_a_refused_client_that_stays_is_cut(path: Path, commands: Commands) -> None:
+    async with (
+        listening(path, commands.process_command, connection_limit=0),
+        await Visitor.to(path) as visitor,
+    ):
+        assert b"too many connections" in await visitor.read_all()
+        await asyncio.sleep(LINGER + 0.1)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            await visitor.send(b"x")
+
+
+@on_virtual_clock
+async def test_a_client_that_goes_on_sending_after_its_end_is_cut(path: Path, commands: Commands) -> None:
+    async with listening(path, commands.process_command) as listener, await Visitor.to(path) as visitor:
+        assert await visitor.ask(HELLO + b"junk") == ANSWER
+        for _ in range(3):
+            await visitor.send(b"more")
+            await asyncio.sleep(LINGER / 4)
+        await asyncio.sleep(LINGER / 4)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            await visitor.send(b"more")
+        assert not listener.connections
