@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -19,8 +20,9 @@ import bridle
 from bridle.daemon.channels import read_control_sockets
 from bridle.daemon.document import Document
 from bridle.testing import run
-from tests.support.kea import ask, exchange
+from tests.support.kea import exchange
 from tests.support.kettle import JSON, Kettle, Site, say, served
+from tests.support.loops import on_every_loop
 from tests.support.programs import free_port
 
 ASK = '{"command": "repeat", "arguments": ["here"]}'
@@ -99,7 +101,8 @@ def test_open_connections_to_the_old_socket_are_served_until_they_end(short_path
     run(main())
 
 
-def test_a_client_that_hammers_never_finds_both_sockets_missing(short_path: Path) -> None:
+@on_every_loop
+async def test_a_client_that_hammers_never_finds_both_sockets_missing(short_path: Path) -> None:
     places = [short_path / f"{number}.sock" for number in range(30)]
     current = 0
     failures: list[str] = []
@@ -120,23 +123,20 @@ def test_a_client_that_hammers_never_finds_both_sockets_missing(short_path: Path
             else:
                 failures.append(f"nobody at {first}")
 
-    async def main() -> None:
-        nonlocal current
-        async with served(short_path, configuration=unix(places[0])) as site:
-            threads = [threading.Thread(target=hammer) for _ in range(2)]
+    async with served(short_path, configuration=unix(places[0])) as site:
+        threads = [threading.Thread(target=hammer) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            for number, place in enumerate(places[1:], 1):
+                assert (await change(site, unix(place))).result == 0
+                current = number
+                await asyncio.sleep(0.005)
+        finally:
+            done.set()
+            # Joined in a thread: what they ask is answered by this loop.
             for thread in threads:
-                thread.start()
-            try:
-                for number, place in enumerate(places[1:], 1):
-                    assert (await change(site, unix(place))).result == 0
-                    current = number
-                    await asyncio.sleep(0.005)
-            finally:
-                done.set()
-                # Joined in a thread: what they ask is answered by this loop.
-                await asyncio.to_thread(lambda: [thread.join() for thread in threads])
-
-    asyncio.run(main())
+                await asyncio.to_thread(thread.join)
     assert failures == []
 
 
@@ -185,7 +185,7 @@ def test_a_socket_that_cannot_be_opened_changes_nothing(short_path: Path, obstac
             assert says[obstacle] in str(answer.text)
             assert sorted(short_path.iterdir()) == before
             assert await site.hash() == hash_before
-            assert site.daemon.applied == [60]  # type: ignore[attr-defined]
+            assert site.daemon.applied == [60]
             assert await say(old, ASK) == HERE
             assert (await change(site, {"degrees": 70, **unix(old)})).result == 0
         if server is not None:
@@ -412,25 +412,22 @@ def trusting(certificates: dict[str, JSON], *, own: bool) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("required", [True, False])
-def test_https_sockets_ask_for_certificates_as_configured(
+@on_every_loop
+async def test_https_sockets_ask_for_certificates_as_configured(
     short_path: Path, certificates: dict[str, JSON], required: bool
 ) -> None:
-    async def main() -> None:
-        port = free_port()
-        entry = web(port, **certificates, **({} if required else {"cert_required": False}))
-        async with served(short_path, configuration=sockets({**entry, "socket-type": "https"})) as site:
-            assert str(site.running.server.channels[0].endpoint) == f"https://127.0.0.1:{port}"
-            for own in (True, False):
-                tls = trusting(certificates, own=own)
-                async with bridle.connect_async(f"https://127.0.0.1:{port}", tls=tls) as client:
-                    if own or not required:
-                        assert (await client.execute("repeat", ["x"])).value == "x"
-                    else:
-                        with pytest.raises((bridle.TransportError, bridle.RemoteProtocolError)):
-                            await client.execute("repeat", ["x"])
-
-    # A handshake needs turns of the loop that the virtual clock may take for silence.
-    asyncio.run(main())
+    port = free_port()
+    entry = web(port, **certificates, **({} if required else {"cert_required": False}))
+    async with served(short_path, configuration=sockets({**entry, "socket-type": "https"})) as site:
+        assert str(site.running.server.channels[0].endpoint) == f"https://127.0.0.1:{port}"
+        for own in (True, False):
+            tls = trusting(certificates, own=own)
+            async with bridle.connect_async(f"https://127.0.0.1:{port}", tls=tls) as client:
+                if own or not required:
+                    assert (await client.execute("repeat", ["x"])).value == "x"
+                else:
+                    with pytest.raises((bridle.TransportError, bridle.RemoteProtocolError)):
+                        await client.execute("repeat", ["x"])
 
 
 @pytest.mark.parametrize("first", ["HTTP", "HTTPS"])
@@ -593,7 +590,7 @@ def test_what_cannot_be_a_control_socket_is_refused(
                 assert answer.result == 1
                 text = str(answer.text)
                 assert text == says or (text.startswith(f"{says} (<wire>:0:") and text.endswith(")"))
-            assert site.daemon.applied == [60]  # type: ignore[attr-defined]
+            assert site.daemon.applied == [60]
 
     run(main())
 
@@ -630,16 +627,14 @@ def test_two_daemons_do_not_take_each_other_s_socket(short_path: Path) -> None:
     run(main())
 
 
-def test_a_socket_that_its_daemon_left_behind_is_taken_over(short_path: Path) -> None:
+def test_a_socket_that_a_daemon_left_behind_is_taken_over(short_path: Path) -> None:
     path = short_path / "s.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
 
     async def main() -> None:
-        server = await asyncio.start_unix_server(hang_up, path)
-        server.close()
-        await server.wait_closed()
-        assert path.exists()
         async with served(short_path, configuration=unix(path)):
-            assert (await asyncio.to_thread(ask, path, "repeat", ["x"]))["arguments"] == "x"
+            assert await say(path, ASK) == HERE
 
-    asyncio.run(main())
+    run(main())
     assert not path.exists()

@@ -175,7 +175,7 @@ def test_command_help_of_an_unknown_command_is_empty(short_path: Path) -> None:
 
 def test_config_get_tells_all_defaults_and_the_kit_s_own_keys(short_path: Path) -> None:
     async def main() -> None:
-        extra: JSON = {
+        extra: dict[str, JSON] = {
             "control-sockets": [],
             "user-context": {"site": 1},
             "comment": "in the kitchen",

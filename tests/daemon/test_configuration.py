@@ -58,7 +58,7 @@ def test_a_change_is_tested_opened_applied_and_only_then_holds(short_path: Path)
         async with served(short_path, Watching(), configuration={"control-socket": unix(old)}) as site:
             seen.clear()
             await site.ask("config-set", {"Watching": {"degrees": 70, "control-socket": unix(new)}})
-            seen.append(f"holds: {site.daemon.configuration.degrees}, old socket: {old.exists()}")  # type: ignore[attr-defined]
+            seen.append(f"holds: {site.settings.degrees}, old socket: {old.exists()}")
 
     run(main())
     assert seen == [
@@ -73,7 +73,7 @@ def test_a_configuration_that_fails_its_test_is_not_applied(short_path: Path) ->
         async with served(short_path) as site:
             answer = await site.ask("config-set", {"Kettle": {"degrees": "hot"}})
             assert answer.result == bridle.Result.ERROR
-            assert site.daemon.applied == [90.0]  # type: ignore[attr-defined]
+            assert site.daemon.applied == [90.0]
 
     run(main())
 
@@ -85,7 +85,7 @@ def test_config_test_neither_applies_nor_opens(short_path: Path) -> None:
             wanted: JSON = {"Kettle": {"degrees": 1, "control-socket": unix(new)}}
             answer = await site.ask("config-test", wanted)
             assert answer.result == bridle.Result.SUCCESS
-            assert site.daemon.applied == [90.0]  # type: ignore[attr-defined]
+            assert site.daemon.applied == [90.0]
             assert not new.exists()
 
     run(main())
@@ -116,7 +116,7 @@ def test_a_refused_configuration_leaves_everything_as_it_was(
             answer = await site.ask("config-set", wanted)
             assert (answer.result, answer.text) == (bridle.Result.ERROR, "too hot")
             assert await say(site.socket, '{"command": "config-get"}') == before
-            assert daemon.configuration.degrees == 80  # type: ignore[attr-defined]
+            assert site.settings.degrees == 80
             assert daemon.applied == [80, 500, 80], "the old one is applied again"
             assert await say(old, '{"command": "config-get"}') == before
             assert sorted(path.name for path in short_path.iterdir()) == [
@@ -174,7 +174,7 @@ def test_the_same_configuration_again_changes_nothing(short_path: Path, same: di
         async with served(short_path, configuration={"degrees": 80}) as site:
             answer = await site.ask("config-set", {"Kettle": same})
             assert (answer.result, answer.text) == (0, APPLIED)
-            assert site.daemon.applied == [80]  # type: ignore[attr-defined]
+            assert site.daemon.applied == [80]
 
     run(main())
 
@@ -184,7 +184,7 @@ def test_a_reload_applies_the_same_configuration_anew(short_path: Path) -> None:
         async with served(short_path, configuration={"degrees": 80}) as site:
             answer = await site.ask("config-reload")
             assert (answer.result, answer.text) == (0, APPLIED)
-            assert site.daemon.applied == [80, 80]  # type: ignore[attr-defined]
+            assert site.daemon.applied == [80, 80]
 
     run(main())
 
@@ -205,7 +205,7 @@ def test_changes_at_the_same_time_take_turns_in_the_order_they_came(short_path: 
             assert [answer.result for answer in answers] == [0, 0, 1, 0]
             assert daemon.busiest == 1
             assert daemon.applied == [90, 1, 2, 3, 2, 4]
-            assert daemon.configuration.degrees == 4  # type: ignore[attr-defined]
+            assert site.settings.degrees == 4
             assert elapsed() - began == pytest.approx(5)
 
     run(main())
@@ -639,7 +639,7 @@ def test_a_file_may_hold_comments_and_include_others(short_path: Path) -> None:
     async def main() -> None:
         text = '// kettle\n{ "Kettle": { /* a\nb */ "limits": <?include "parts/limits.json"?> } } # end'
         async with served(short_path, text=text) as site:
-            assert site.daemon.configuration.limits == {"a": 1}  # type: ignore[attr-defined]
+            assert site.settings.limits == {"a": 1}
 
     run(main())
 

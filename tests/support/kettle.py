@@ -96,12 +96,19 @@ class SlowKettle(Kettle):
 class Site:
     """A kettle that is served, its folder, and a way to ask it."""
 
-    def __init__(self, daemon: bridle.Daemon, running: Running, folder: Path, socket: Path) -> None:
+    def __init__(self, daemon: Kettle, running: Running, folder: Path, socket: Path) -> None:
         self.daemon = daemon
         self.running = running
         self.folder = folder
         self.socket = socket
         self.file = folder / "kettle.conf"
+
+    @property
+    def settings(self) -> Kettle.Configuration:
+        """The configuration that holds."""
+        settings = self.daemon.configuration
+        assert isinstance(settings, Kettle.Configuration)
+        return settings
 
     async def ask(self, command: str, arguments: JSON = None) -> bridle.Response:
         """Send one command over a connection of its own."""

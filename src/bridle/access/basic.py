@@ -58,7 +58,7 @@ class _Reader:
         self._value = value
         self._path = path
         self._locate = locate
-        self._directory = str(value.get("directory", ""))
+        self._directory = _string(value, "directory", path) or ""
 
     def read(self, default_realm: str) -> BasicAuthentication:
         kind = self._value.get("type", _SCHEME)
@@ -67,15 +67,19 @@ class _Reader:
                 f"only basic HTTP authentication is supported: type is '{kind}' not '{_SCHEME}'",
                 path=[*self._path, "type"],
             )
+        realm = _string(self._value, "realm", self._path)
         clients = self._value.get("clients", [])
+        if not isinstance(clients, list):
+            # Not passed over: without clients everybody is let in.
+            raise _wrong_type("clients", [*self._path, "clients"])
         credentials = [
-            self._client(client, [*self._path, "clients", index])
-            for index, client in enumerate(clients if isinstance(clients, list) else [])
-            if isinstance(client, dict)
+            self._client(client, [*self._path, "clients", index]) for index, client in enumerate(clients)
         ]
-        return BasicAuthentication(str(self._value.get("realm", default_realm)), dict(credentials))
+        return BasicAuthentication(default_realm if realm is None else realm, dict(credentials))
 
-    def _client(self, client: Mapping[str, JSON], path: list[str | int]) -> tuple[str, str]:
+    def _client(self, client: JSON, path: list[str | int]) -> tuple[str, str]:
+        if not isinstance(client, dict):
+            raise _wrong_type("clients", path)
         user, password = self._part(client, "user", path), self._part(client, "password", path)
         if user is None and password is not None and "password-file" in client:
             user, colon, password = password.partition(":")
@@ -94,15 +98,13 @@ class _Reader:
         return user, password or ""
 
     def _part(self, client: Mapping[str, JSON], name: str, path: list[str | int]) -> str | None:
-        inline, file = client.get(name), client.get(f"{name}-file")
+        inline, file = _string(client, name, path), _string(client, f"{name}-file", path)
         if inline is not None and file is not None:
             here, there = self._locate([*path, name]), self._locate([*path, f"{name}-file"])
             raise ConfigurationError(
                 f"{name} ({here}) and {name}-file ({there}) are mutually exclusive", position=""
             )
-        if file is not None:
-            return self._first_line(str(file))
-        return None if inline is None else str(inline)
+        return inline if file is None else self._first_line(file)
 
     def _first_line(self, name: str) -> str:
         full = FilePath(f"{self._directory}/{name}")
@@ -112,6 +114,19 @@ class _Reader:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ConfigurationError(f"can't open file '{full}': {reason}") from error
         return content.partition("\n")[0].rstrip("\r")
+
+
+def _string(value: Mapping[str, JSON], name: str, path: Path) -> str | None:
+    found = value.get(name)
+    if isinstance(found, str):
+        return found
+    if name in value:
+        raise _wrong_type(name, [*path, name])
+    return None
+
+
+def _wrong_type(name: str, path: Path) -> ConfigurationError:
+    return ConfigurationError(f"invalid type specified for parameter '{name}'", path=path)
 
 
 def read_authentication(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -51,12 +52,48 @@ class Service(Protocol):
         ...
 
 
+class _Turns:
+    """So many at a time, the others in the order they came. A semaphore that costs nothing while there is
+    room."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def take(self) -> bool:
+        """Take a turn if there is one and nobody waits for it."""
+        if self._free == 0 or self._waiting:
+            return False
+        self._free -= 1
+        return True
+
+    async def wait(self) -> None:
+        """Wait for a turn."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Let the next one have the turn."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
 class KeaService:
     """A service that speaks the ``kea`` dialect, on a unix socket or over HTTP."""
 
     def __init__(self, settings: ServiceSettings, tls: ssl.SSLContext | None = None) -> None:
         self.settings = settings
-        self._turn = asyncio.Semaphore(settings.connections)
+        self._turns = _Turns(settings.connections)
         self._closed = False
         self._pool: Pool[bytes, bytes] = Pool(settings.endpoint, _talk_with(settings.endpoint), tls)
 
@@ -82,20 +119,20 @@ class KeaService:
 
     async def _exchange(self, text: bytes) -> bytes:
         timeout = self.settings.timeout
-        if not self._turn.locked():
-            async with self._turn:
-                return await self._pool.exchange(text, timeout)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        turns = self._turns
+        if not turns.take():
+            loop = asyncio.get_running_loop()
+            deadline = loop.time() + timeout
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await turns.wait()
+            except TimeoutError as error:
+                raise DeadlineExceeded("no turn in time", endpoint=str(self.settings.endpoint)) from error
+            timeout = deadline - loop.time()
         try:
-            async with asyncio.timeout_at(deadline):
-                await self._turn.acquire()
-        except TimeoutError as error:
-            raise DeadlineExceeded("no turn in time", endpoint=str(self.settings.endpoint)) from error
-        try:
-            return await self._pool.exchange(text, deadline - loop.time())
+            return await self._pool.exchange(text, timeout)
         finally:
-            self._turn.release()
+            turns.give_back()
 
     def close(self) -> None:
         """Close the connections that are kept, and those of commands on their way once they are answered."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -126,6 +127,8 @@ async def _main(
         loop.add_signal_handler(signal.SIGHUP, running.reload)
         if on_ready is not None:
             on_ready(running)
+        # What was loaded for the start stays: the collector need not look through it again and again.
+        gc.freeze()
         return await running.wait()
 
 

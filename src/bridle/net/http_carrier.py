@@ -197,7 +197,7 @@ class HttpCarrier(asyncio.Protocol):
                 continue
             try:
                 answer = self._handler(message, self.peer)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 answer = self._failed(message)
             if type(answer) is not HttpResponse:
                 return message, cast("Awaitable[HttpResponse]", answer)
@@ -212,6 +212,11 @@ class HttpCarrier(asyncio.Protocol):
                 self._loop.call_soon(self._flush)  # what was answered before must not wait for this
             try:
                 response = await answer
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                response = self._failed(request)  # not this task is, but what the handler waited for
             except Exception:
                 response = self._failed(request)
             self._put(request, response)

@@ -21,6 +21,7 @@ from bridle.net.acceptor import Acceptor, Connection, Opening
 from bridle.wire.dialect import Dialect, Message, Refusal, ServerDialect
 
 __all__ = [
+    "CANCELLED",
     "CONNECTION_LIMIT",
     "LINGER",
     "QUEUE_BYTES",
@@ -46,8 +47,10 @@ WRITE_TIMEOUT = 10.0
 # Seconds that a client which sent more than was read gets to see the end, so that it meets EOF, not a reset.
 LINGER = 1.0
 
+# What a handler is answered with that gave up because something it waited for was cancelled.
+CANCELLED = Response(Result.ERROR, "the command was cancelled")
+
 _FOREVER = float("inf")
-_CANCELLED = Response(Result.ERROR, "the command was cancelled")
 
 Execute = Callable[[Command], Response | Awaitable[Response]]
 PeerOf = Callable[[asyncio.BaseTransport], Peer]
@@ -187,7 +190,7 @@ class StreamConnection(Connection):
         try:
             return self._listener.execute(command)
         except asyncio.CancelledError:  # of what the handler wanted the result of
-            return _CANCELLED
+            return CANCELLED
 
     def _rest(self) -> None:
         """Nothing is being worked on: end, or wait for more."""
@@ -210,7 +213,7 @@ class StreamConnection(Connection):
             if task is not None and task.cancelling():
                 self._transport.abort()
                 raise
-            response = _CANCELLED  # not this task is, but what the handler waited for
+            response = CANCELLED  # not this task is, but what the handler waited for
         self._task = None
         if not self._transport.is_closing():
             self._transport.write(self._respond(command, response))

@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from bridle.core.manager import Outcome
 from bridle.core.messages import Command, Peer, Response
+from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
 from bridle.net.http import HttpListener
+from bridle.net.stream import CANCELLED
 from bridle.server.channel import GRACE, Answer, HttpSettings
 from bridle.wire.http import HttpRequest, HttpResponse, stock
 from bridle.wire.kea_http import read_request, wrap
 
 __all__ = ["HttpChannel", "HttpCommands", "answer_with"]
 
+_log = logging.getLogger("bridle.server")
+
 
 def answer_with(execute: Callable[[Command], Outcome]) -> Answer:
     """Answer HTTP commands as a daemon does: in a list of one."""
 
     def answer(command: Command) -> HttpResponse | Awaitable[HttpResponse]:
-        outcome = execute(command)
-        return wrap([outcome]) if isinstance(outcome, Response) else later(outcome)
+        try:
+            outcome = execute(command)
+        except asyncio.CancelledError:  # of what the handler wanted the result of
+            outcome = CANCELLED
+        return _write(command, outcome) if isinstance(outcome, Response) else later(command, outcome)
 
-    async def later(outcome: Awaitable[Response]) -> HttpResponse:
-        return wrap([await outcome])
+    async def later(command: Command, outcome: Awaitable[Response]) -> HttpResponse:
+        try:
+            response = await outcome
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            response = CANCELLED  # not this task is, but what the handler waited for
+        return _write(command, response)
 
     return answer
+
+
+def _write(command: Command, response: Response) -> HttpResponse:
+    try:
+        return wrap([response])
+    except Exception as error:
+        _log.exception("the answer to %r cannot be written", command.name)
+        return wrap([Response(Result.ERROR, f"the answer cannot be written: {error}")])
 
 
 class HttpCommands:

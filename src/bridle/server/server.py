@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -19,6 +20,8 @@ __all__ = ["SOCKET_MODE", "Server"]
 
 # Kea's since 3.1: owner and group may command, others may not.
 SOCKET_MODE = 0o660
+
+_UNIX_OPTIONS = ("group", "mode", "owner")
 
 
 class _StreamChannel:
@@ -83,6 +86,7 @@ class Server:
         return channel
 
     async def _listen_on_unix(self, endpoint: Endpoint) -> Channel:
+        _check_options(endpoint, _UNIX_OPTIONS)
         mode = endpoint.option("mode")
         try:
             file_mode = int(mode, 8) if mode is not None else SOCKET_MODE
@@ -107,6 +111,7 @@ class Server:
         return _StreamChannel(endpoint, file, listener)
 
     async def _listen_on_http(self, endpoint: Endpoint, settings: HttpSettings) -> Channel:
+        _check_options(endpoint, ())
         if endpoint.transport == "https" and settings.tls is None:
             raise EndpointError(f"'{endpoint}' needs certificates, which a configuration names")
         # Loaded only here: a daemon without HTTP needs no HTTP parser.
@@ -126,8 +131,21 @@ class Server:
         self._retired.append(channel)
 
     async def close(self, grace: float = GRACE) -> None:
-        """Close all channels, delivering the answers in flight."""
+        """Close all channels at once, delivering the answers in flight within ``grace`` seconds.
+
+        Raises:
+            EndpointError: a channel's files could not be removed; everything else is done nevertheless.
+        """
         channels = self._channels + self._retired
         self._channels, self._retired = [], []
-        for channel in channels:
-            await channel.close(grace)
+        ends = await asyncio.gather(*(channel.close(grace) for channel in channels), return_exceptions=True)
+        for failure in ends:
+            if failure is not None:
+                raise failure
+
+
+def _check_options(endpoint: Endpoint, known: Sequence[str]) -> None:
+    for name, _ in endpoint.options:
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise EndpointError(f"endpoint '{endpoint}': unknown option '{name}'; known are {names}")

@@ -367,12 +367,19 @@ class AnswerReader:
     """
 
     def __init__(self) -> None:
-        self._feed = Feed(ANSWER_LIMIT)
+        self._framer: Feed | None = None
         self._text = bytearray()
         self._scanned = 0
         self._guesses = 0
         self._kept = False
         self.reusable = False
+
+    @property
+    def _feed(self) -> Feed:
+        # Most answers come whole and need no framer.
+        if self._framer is None:
+            self._framer = Feed(ANSWER_LIMIT)
+        return self._framer
 
     @property
     def empty(self) -> bool:
@@ -417,7 +424,8 @@ class AnswerReader:
             self._scanned = len(text)
             return self._cut(end, end + 1) if end >= 0 else None
         if self._guesses < _GUESSES and self._is_whole():
-            self._feed.take()
+            if self._framer is not None:
+                self._framer.take()
             return self._cut(len(text), len(text))
         if len(text) > _GUESS_ABOVE and self._guesses < _GUESSES:
             return None

@@ -33,6 +33,8 @@ def encode(value: JSON | Raw) -> bytes:
         ValueError: a number is not finite, a string cannot be UTF-8, or the value is nested too deeply.
         TypeError: something in the value has no place in JSON.
     """
+    if type(value) is str:
+        return _json(value).replace(b"\x7f", rb"\u007f")
     parts: list[bytes] = []
     try:
         _write(value, parts)
