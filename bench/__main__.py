@@ -6,8 +6,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.support.programs import missing
-
 from bench.large import large
 from bench.load import LoadError, build
 from bench.machine import Cores, description, version
@@ -16,6 +14,7 @@ from bench.scenarios import connect, daemon, forward, keep, local
 from bench.single import importing, memory, one_shot
 from bench.slow import slow
 from bench.stage import ALONE, Session
+from tests.support.programs import missing
 
 SCENARIOS: dict[str, Callable[[Session], None]] = {
     "connect": connect,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-from tests.support.kea import post
-
 from bench.figures import Figure, of_cpu
 from bench.load import Load, Target
 from bench.programs import OURS, REAL
 from bench.stage import Session, Stage
+from tests.support.kea import post
 
 ANSWER_BYTES = 1_000_000
 """The size of ``config-get`` at a site with 2,000 subnets or so."""

@@ -44,11 +44,12 @@ def keep(session: Session) -> None:
 
 
 def forward(session: Session) -> None:
-    """HTTP through the agent to a real ``kea-dhcp4``; agent and daemon share a core."""
-    with Stage(session) as stage:
-        dhcp4 = stage.dhcp4()
-        if dhcp4 is not None:
-            _through_agents(stage, {"dhcp4": dhcp4.socket}, "forward", "kea-dhcp4", ">= 3x")
+    """HTTP through the agent to a real ``kea-dhcp4``, which shares a core with the agent or with the load."""
+    for beside_load, behind in ((False, "kea-dhcp4 on its core"), (True, "kea-dhcp4 on the other core")):
+        with Stage(session) as stage:
+            dhcp4 = stage.dhcp4(beside_load=beside_load)
+            if dhcp4 is not None:
+                _through_agents(stage, {"dhcp4": dhcp4.socket}, "forward", behind, ">= 3x")
 
 
 def daemon(session: Session) -> None:

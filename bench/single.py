@@ -8,13 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.support.kea import post
-from tests.support.programs import ROOT
-
 from bench.figures import Figure, Measured, of_values
 from bench.machine import on_core, resident_bytes
 from bench.programs import BRIDLE_COMMAND, NOBODY, OURS, REAL, python_path
 from bench.stage import Session, Stage
+from tests.support.kea import post
+from tests.support.programs import ROOT
 
 ROUNDS = 20
 """How often a short program is run."""

@@ -9,12 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 
-from tests.support.programs import Program, StartError, short_directory
-
 from bench.figures import Figure
 from bench.load import Load, Run, Target, measure, timed
 from bench.machine import Cores, on_core
 from bench.programs import OURS, REAL, OurAgent, OurDaemon, RealAgent, RealDhcp4, StandIn
+from tests.support.programs import Program, StartError, short_directory
 
 P = TypeVar("P", bound=Program)
 
@@ -58,7 +57,7 @@ class Session:
 
 
 class Stage:
-    """The programs of one scenario, all on the servers' core; leaving it stops them."""
+    """The programs of one scenario, on the servers' core unless said otherwise; leaving it stops them."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -72,8 +71,11 @@ class Stage:
     ) -> None:
         self._stack.__exit__(kind, value, trace)
 
-    def start(self, make: Callable[[Path], P]) -> P | None:
-        """Start a program; None where the real one is not installed, or ours does not start (a problem)."""
+    def start(self, make: Callable[[Path], P], *, beside_load: bool = False) -> P | None:
+        """Start a program, on the load's core if it is to be ``beside_load``.
+
+        None where the real one is not installed, or ours does not start (a problem).
+        """
         directory = self._stack.enter_context(short_directory())
         try:
             program = make(directory)
@@ -81,7 +83,8 @@ class Stage:
             self.session.note(f"{missing}: {ALONE}")
             return None
         try:
-            with on_core(self.session.cores.servers):
+            cores = self.session.cores
+            with on_core(cores.load if beside_load else cores.servers):
                 self._stack.enter_context(program)
         except StartError as failure:
             self.session.problem(_shortened(str(failure)))
@@ -92,9 +95,9 @@ class Stage:
         """Start a daemon of ours."""
         return self.start(OurDaemon)
 
-    def dhcp4(self) -> RealDhcp4 | None:
+    def dhcp4(self, *, beside_load: bool = False) -> RealDhcp4 | None:
         """Start ``kea-dhcp4``."""
-        return self.start(RealDhcp4)
+        return self.start(RealDhcp4, beside_load=beside_load)
 
     def stand_in(self, services: Mapping[str, tuple[float, bytes]]) -> StandIn | None:
         """Start the stand-in."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import enum
 import logging
 from collections.abc import Awaitable, Callable, Iterator
@@ -32,7 +32,7 @@ class Lamp(msgspec.Struct):
 
     name: str
     colour: Colour = Colour.RED
-    seen: datetime.datetime | None = None
+    seen: dt.datetime | None = None
 
 
 @pytest.fixture
@@ -63,9 +63,6 @@ async def fails_later() -> None:
     """Fail after having waited."""
     await asyncio.sleep(0)
     fails()
-
-
-# Registration.
 
 
 def test_a_registered_command_is_answered_by_its_handler(manager: CommandManager) -> None:
@@ -156,9 +153,6 @@ def test_a_registration_that_fails_leaves_nothing(manager: CommandManager) -> No
     assert ask(manager, "list-commands").value == ["list-commands"]
 
 
-# Unknown commands.
-
-
 @pytest.mark.parametrize("name", ["foo", "", "{name}", "'"])
 def test_an_unknown_command_is_unsupported(manager: CommandManager, name: str) -> None:
     assert ask(manager, name) == Response(Result.UNSUPPORTED, f"'{name}' command not supported.")
@@ -167,9 +161,6 @@ def test_an_unknown_command_is_unsupported(manager: CommandManager, name: str) -
 def test_the_words_for_an_unknown_command_can_be_chosen() -> None:
     manager = CommandManager(unsupported="what is {name}?")
     assert ask(manager, "foo") == Response(Result.UNSUPPORTED, "what is foo?")
-
-
-# Handlers.
 
 
 def test_a_plain_function_is_answered_in_the_callers_turn(manager: CommandManager) -> None:
@@ -260,11 +251,11 @@ def test_arguments_are_checked_before_the_handler_is_called(
         ({"a": [1, None]}, {"a": [1, None]}),
         ({1: "one"}, {"1": "one"}),
         (Colour.GREEN, "green"),
-        (datetime.datetime(2026, 11, 20, 12, 0, tzinfo=datetime.timezone.utc), "2026-11-20T12:00:00Z"),
-        (datetime.timedelta(minutes=1), "PT60S"),
+        (dt.datetime(2026, 11, 20, 12, 0, tzinfo=dt.UTC), "2026-11-20T12:00:00Z"),
+        (dt.timedelta(minutes=1), "PT60S"),
         (Lamp("door"), {"name": "door", "colour": "red", "seen": None}),
         (
-            [Lamp("door", Colour.GREEN, datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc))],
+            [Lamp("door", Colour.GREEN, dt.datetime(2026, 1, 2, tzinfo=dt.UTC))],
             [{"name": "door", "colour": "green", "seen": "2026-01-02T00:00:00Z"}],
         ),
         (b"bytes", "Ynl0ZXM="),
@@ -309,9 +300,6 @@ def test_a_response_is_answered_as_it_is(manager: CommandManager, late: bool) ->
 
     manager.register_command("get", later if late else lambda: given)
     assert ask(manager, "get") is given
-
-
-# Failures.
 
 
 @pytest.mark.parametrize("handler", [fails, fails_later], ids=["plain", "coroutine"])
@@ -446,9 +434,6 @@ def test_what_ends_a_task_or_the_process_is_not_held_up(manager: CommandManager)
         ask(manager, "cancelled")
 
 
-# Hooks before a command.
-
-
 def test_a_hook_sees_each_command_before_it_is_done(manager: CommandManager) -> None:
     seen: list[str] = []
 
@@ -508,9 +493,6 @@ def test_a_hook_before_may_refuse_with_a_command_error(
     manager.before_command(guard)
     assert ask(manager, "list-commands").text == "you may not"
     assert not caplog.records
-
-
-# Hooks after a command.
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["plain", "coroutine"])
@@ -629,9 +611,6 @@ def test_an_agent_can_ask_the_hooks_about_what_it_does_elsewhere(
     assert len(caplog.records) == 1
 
 
-# Definitions as data.
-
-
 def test_a_definition_tells_name_access_help_arguments_and_result(manager: CommandManager) -> None:
     def set_target(celsius: float, room: str = "hall") -> dict[str, float]:
         """Set the target temperature.
@@ -677,9 +656,6 @@ def test_each_definition_can_be_written_as_json(manager: CommandManager) -> None
 
     manager.register_command("x", handler)
     assert msgspec.json.encode([definition.describe() for definition in manager])
-
-
-# The decorator.
 
 
 class Thermostat:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.support import kea
 from tests.support.bridle import Agent, EmbeddedDaemon
 from tests.support.programs import short_directory

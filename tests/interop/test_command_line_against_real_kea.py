@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.support import kea
 from tests.support.bridle import command_line
 from tests.support.programs import free_port, require

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 
 import pytest
+
+import bridle
 from tests.support import kea
 from tests.support.bridle import EmbeddedDaemon
 from tests.support.programs import short_directory
-
-import bridle
 
 pytestmark = pytest.mark.peers("kea-ctrl-agent")
 

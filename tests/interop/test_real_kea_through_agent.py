@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+
+import bridle
 from tests.support import kea
 from tests.support.bridle import Agent
 from tests.support.programs import require
-
-import bridle
 
 pytestmark = pytest.mark.peers("kea-dhcp4", "kea-dhcp6", "kea-dhcp-ddns", "kea-ctrl-agent")
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from tests.support import kea
 from tests.support.bridle import Agent, EmbeddedDaemon
 from tests.support.programs import PORT_ATTEMPTS, ROOT, Program, free_port, require

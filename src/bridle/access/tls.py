@@ -22,7 +22,7 @@ def read_tls(value: Mapping[str, JSON]) -> tuple[str, str, str] | None:
         ConfigurationError: some are given, others are missing.
     """
     given = [value.get(name) for name in _FILES]
-    if not any(given):
+    if all(file is None or file == "" for file in given):
         return None
     for name, file in zip(_FILES, given, strict=True):
         if not isinstance(file, str) or not file:
@@ -50,6 +50,10 @@ def server_context(value: Mapping[str, JSON], path: Path = ()) -> ssl.SSLContext
     _load_anchor(context, anchor, [*path, "trust-anchor"])
     _load_certificate(context, certificate, key, path)
     required = value.get("cert-required", True)
+    if not isinstance(required, bool):
+        raise ConfigurationError(
+            "invalid type specified for parameter 'cert-required'", path=[*path, "cert-required"]
+        )
     context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     return context
 
@@ -93,12 +97,17 @@ def _load_certificate(context: ssl.SSLContext, certificate: str, key: str, path:
                 f"load of {kind} file '{file}' failed: {_reason(error)}", path=[*path, name]
             ) from error
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, _no_password)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
             f"load of cert file '{certificate}' with private key file '{key}' failed: {_reason(error)}",
             path=[*path, "cert-file"],
         ) from error
+
+
+def _no_password() -> str:
+    # OpenSSL would ask for it on the terminal, and everybody would wait.
+    raise ssl.SSLError(0, "the key is protected by a password, which nobody can be asked for")
 
 
 def _reason(error: OSError) -> str:

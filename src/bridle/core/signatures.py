@@ -190,6 +190,7 @@ class Signature:
             name = name or subject.group(1)
         elif text.startswith("Object contains unknown field") and subject:
             text = f"unknown argument '{_dotted([*shown, subject.group(1)])}'"
+            name = name or subject.group(1)
             location.append(subject.group(1))
         elif not path and text.startswith("Expected `array` of at least"):
             name = self._ordered[int(text.rsplit(" ", 1)[1])].name
