@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -324,10 +326,12 @@ class Pool(Generic[Q, A]):
 
 
 def _reason(error: OSError) -> str:
-    if error.strerror:
-        # asyncio puts its own words around the reason of a refused TCP connection.
-        return error.strerror.rpartition(": ")[2] if "[Errno" in error.strerror else error.strerror
-    return str(error)
+    text = error.strerror or str(error)
+    # asyncio puts its own words in the place of the reason why a TCP connection failed, for each address.
+    if "Connect call failed" in text:
+        number = re.search(r"\[Errno (\d+)\]", str(error))
+        return os.strerror(int(number[1])) if number else text
+    return text
 
 
 class AsyncClient:

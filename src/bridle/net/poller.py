@@ -1,7 +1,8 @@
 """Watching many short-lived sockets with one registration in the event loop.
 
-An event loop makes a handle, and several system calls, for each socket that it watches. For a connection that lives
-for one question and one answer that is most of its cost. Here the loop watches one epoll, which watches them all.
+An event loop makes a handle, and several system calls, for each socket that it watches. For a connection that
+lives for one question and one answer that is most of its cost. Here the loop watches one epoll, which watches
+them all.
 """
 
 from __future__ import annotations

@@ -572,6 +572,8 @@ def check_answer(data: bytes) -> bytes:
     """
     try:
         _decode_raw(data)
+        if not data.isascii():
+            data.decode()  # what stands inside strings was not looked at yet
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return kea_json.encode(kea_json.decode(data))
     return data
