@@ -23,7 +23,7 @@ check: $(VENV)/.tested ## ruff, mypy, import-linter, type completeness
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/basedpyright --verifytypes bridle --ignoreexternal
+	PATH=$(CURDIR)/$(BIN):$$PATH basedpyright --verifytypes bridle --ignoreexternal
 
 bench: $(VENV)/.tested peers ## ours and the real programs side by side
 	$(BIN)/python -m bench $(BENCH_ARGS)

@@ -107,15 +107,7 @@ def test_a_log_without_memory_still_numbers_and_publishes() -> None:
 
 
 def test_the_memory_is_a_thousand_events_unless_asked_otherwise() -> None:
-    log = filled(HISTORY + 1, HISTORY)
     assert HISTORY == 1000
-    assert len(EventLog().since(0)) == 0
-    assert len(log.since(1)) == HISTORY
-    with pytest.raises(Gap):
-        log.since(0)
-
-
-def test_the_default_memory_is_the_named_bound() -> None:
     log = EventLog()
     for _ in range(HISTORY + 1):
         log.publish("tick")

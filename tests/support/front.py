@@ -18,6 +18,8 @@ JSON = bridle.JSON
 Talk: TypeAlias = Callable[[bytes], Awaitable[bytes | None]]
 
 PREFACE = b"//keep-alive\n"
+END = b" ] }"
+"""What a forwarded command ends with: the list of services comes last."""
 SUCCESS = b'{ "result": 0 }'
 
 
@@ -131,7 +133,7 @@ async def agent(folder: Path, services: Mapping[str, JSON | Path], **extra: JSON
 
 
 class Seen:
-    """What a scripted daemon saw: requests without the line that asks to keep the connection."""
+    """What a scripted daemon saw."""
 
     def __init__(self) -> None:
         self.requests: list[bytes] = []
@@ -172,8 +174,8 @@ async def backend(path: Path, talk: Talk | None = None) -> AsyncIterator[Seen]:
         seen.open += 1
         seen.busiest = max(seen.busiest, seen.open)
         try:
-            request = (await reader.readuntil(b"\n")) + await reader.readuntil(b"\n")
-            seen.requests.append(request.removeprefix(PREFACE).removesuffix(b"\n"))
+            assert await reader.readuntil(b"\n") == PREFACE
+            seen.requests.append(await reader.readuntil(END))
             answer = await script(seen.requests[-1])
             if answer is None:
                 await reader.read()

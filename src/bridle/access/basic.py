@@ -26,7 +26,7 @@ class BasicAuthentication:
     def __init__(self, realm: str, credentials: Mapping[str, str]) -> None:
         self._passwords = {user.encode(): password.encode() for user, password in credentials.items()}
         quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
-        self.challenge = f'Basic realm="{quoted}"'
+        self.challenge: str = f'Basic realm="{quoted}"'
 
     @property
     def required(self) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from bridle.client.asynchronous import Pool, Talk
 from bridle.client.calls import authorization
-from bridle.core.errors import DeadlineExceeded, RemoteProtocolError, TransportError
+from bridle.core.errors import ArgumentError, DeadlineExceeded, RemoteProtocolError, TransportError
 from bridle.core.messages import Command, Response
 from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
@@ -102,6 +102,8 @@ class KeaService:
         name = self.settings.name
         try:
             return check_answer(await self._exchange(encode_forwarded(command)))
+        except ArgumentError as error:
+            return _failure(error.text)
         except DeadlineExceeded:
             return _offline(name, "Operation canceled")
         except TransportError as error:

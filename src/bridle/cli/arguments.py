@@ -30,7 +30,7 @@ def parse_arguments(words: Sequence[str]) -> JSON:
         return None
     for word in words:
         check_text(word)
-    if len(words) == 1 and (words[0] == "-" or words[0][:1] in "{[@"):
+    if len(words) == 1 and (words[0] == "-" or words[0].startswith(("{", "[", "@"))):
         return _parse_json(words[0])
     pairs = [_PAIR.fullmatch(word) for word in words]
     if not any(pairs):

@@ -15,6 +15,10 @@ from bridle.core.results import Result
 
 __all__ = ["plain", "print_answers", "render"]
 
+# Terminal columns for each of a table's, on the average: with fewer its cells would fold to single letters,
+# or be left out altogether, and a list says the same.
+_NARROWEST = 8
+
 
 def print_answers(responses: Sequence[Response], services: Sequence[str], *, as_json: bool) -> None:
     """Print answers: as JSON where that is asked for or standard output is no terminal."""
@@ -55,7 +59,7 @@ def _lines(value: JSON, indent: str, width: int) -> Iterator[str]:
         for key, item in value.items():
             yield from _member(f"{_line(key)}:", item, indent, width)
     elif isinstance(value, list):
-        if _is_table(value) and indent == "":
+        if indent == "" and _is_table(value, width):
             yield from _table(cast("list[dict[str, JSON]]", value), width)
             return
         for item in value:
@@ -102,11 +106,13 @@ def _escape(character: str) -> str:
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
-def _is_table(value: list[JSON]) -> bool:
-    return len(value) > 1 and all(
-        isinstance(item, dict) and not any(isinstance(cell, dict | list) for cell in item.values())
-        for item in value
-    )
+def _is_table(value: list[JSON], width: int) -> bool:
+    names: set[str] = set()
+    for item in value:
+        if not isinstance(item, dict) or any(isinstance(cell, dict | list) for cell in item.values()):
+            return False
+        names.update(item)
+    return len(value) > 1 and 0 < len(names) * _NARROWEST <= width
 
 
 def _table(rows: list[dict[str, JSON]], width: int) -> Iterator[str]:
@@ -119,7 +125,7 @@ def _table(rows: list[dict[str, JSON]], width: int) -> Iterator[str]:
         table.add_column(_line(column), overflow="fold")
     for row in rows:
         table.add_row(*(_scalar(row[column]) if column in row else "" for column in columns))
-    console = Console(width=width, highlight=False, markup=False)
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
         console.print(table)
     yield from capture.get().rstrip("\n").split("\n")

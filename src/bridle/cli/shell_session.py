@@ -45,7 +45,7 @@ class Session:
     def __init__(self, client: Client, *, service: str | None = None, as_json: bool = False) -> None:
         self.client = client
         self.service: str | None = None
-        self.as_json = as_json
+        self.as_json: bool = as_json
         self.catalogue: Catalogue = {}
         self.services: list[str] = []
         self._known = False

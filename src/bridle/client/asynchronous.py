@@ -346,7 +346,7 @@ class AsyncClient:
         password: str = "",
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.endpoint = as_endpoint(endpoint)
+        self.endpoint: Endpoint = as_endpoint(endpoint)
         self.timeout = timeout
         headers = authorization(self.endpoint, user, password)
         self._pool: Pool[Command, Sequence[Response]] = Pool(

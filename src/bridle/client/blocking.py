@@ -52,7 +52,7 @@ class Client:
         password: str = "",
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.endpoint = as_endpoint(endpoint)
+        self.endpoint: Endpoint = as_endpoint(endpoint)
         self.timeout = timeout
         self._channel = _Channel(self.endpoint, authorization(self.endpoint, user, password), tls)
 

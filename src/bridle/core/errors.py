@@ -58,7 +58,7 @@ class CommandError(BridleError):
         self.text = text
         self.result = result
         self.request = request
-        self.response = response if response is not None else Response(result, text, error=self)
+        self.response: Response = response if response is not None else Response(result, text, error=self)
         self.endpoint = endpoint
 
     def __str__(self) -> str:

@@ -45,8 +45,8 @@ class CommandDefinition:
         self.name = name
         self.handler = handler
         self.access: Access = access
-        self.help = inspect.getdoc(handler) or ""
-        self.signature = Signature(handler)
+        self.help: str = inspect.getdoc(handler) or ""
+        self.signature: Signature = Signature(handler)
 
     @property
     def summary(self) -> str:

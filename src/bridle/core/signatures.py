@@ -71,7 +71,7 @@ class Signature:
         )
         self.parameters = tuple(parameter for parameter in declared if parameter is not None)
         takes_any = any(kind is Command for kind in self._injected.values())
-        self.unchecked = takes_any and not self.parameters and self.rest is UNSET
+        self.unchecked: bool = takes_any and not self.parameters and self.rest is UNSET
         self._only = next(iter(self._injected)) if self.unchecked and len(self._injected) == 1 else None
         self._order = tuple(p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD)
         self._ordered = tuple(p for p in self.parameters if p.attribute in self._order)

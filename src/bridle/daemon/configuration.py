@@ -74,7 +74,7 @@ class ConfigurationOwner:
         self, daemon: Configurable, file: str | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._daemon = daemon
-        self.file = os.path.abspath(file) if file else None  # noqa: PTH100 - must not resolve links
+        self.file: str | None = os.path.abspath(file) if file else None  # noqa: PTH100 - must not resolve links
         self.shown_file = file
         self._clock = clock
         self._turn = asyncio.Lock()

@@ -91,7 +91,7 @@ async def serve(
     """
     began = time.monotonic()
     started = False
-    server = Server(daemon.manager, answer=daemon.http_answer, banner=daemon.banner)
+    server = Server(daemon.manager, answer=daemon.http_answer, banner=lambda: daemon.banner)
     owner = ConfigurationOwner(daemon, configuration_file)
     running = Running(daemon, server, owner)
     CommonCommands(daemon, owner, uptime=lambda: int(time.monotonic() - began), shut_down=running.shut_down)

@@ -70,7 +70,7 @@ class HttpListener:
         body_limit: int = BODY_LIMIT,
         max_connections: int = CONNECTION_LIMIT,
     ) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.handler = handler
         self.body_limit = body_limit
         self._scheme = scheme

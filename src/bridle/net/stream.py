@@ -305,7 +305,7 @@ class StreamListener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
         self._closing = False
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._acceptor: Acceptor | None = None
 
     def forget(self, connection: StreamConnection) -> None:

@@ -57,7 +57,7 @@ def _write(command: Command, response: Response) -> HttpResponse:
 class HttpCommands:
     """HTTP requests to commands, for one listener: what Kea's HTTP channels check, in their order."""
 
-    def __init__(self, answer: Answer, banner: str, settings: HttpSettings) -> None:
+    def __init__(self, answer: Answer, banner: str | Callable[[], str], settings: HttpSettings) -> None:
         self._answer = answer
         self._banner = banner
         self.settings = settings
@@ -65,7 +65,8 @@ class HttpCommands:
     def __call__(self, request: HttpRequest, peer: Peer) -> HttpResponse | Awaitable[HttpResponse]:
         """Answer a request: syntax first, then who asks, then the command (``facts/kea.md`` §2.1)."""
         if request.method in ("GET", "HEAD") and request.target == "/":
-            return self._dressed(HttpResponse(200, self._banner.encode(), content_type="text/plain"))
+            banner = self._banner if isinstance(self._banner, str) else self._banner()
+            return self._dressed(HttpResponse(200, banner.encode(), content_type="text/plain"))
         command = read_request(request, peer)
         if isinstance(command, HttpResponse) and command.status != 200:
             return self._dressed(command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -18,6 +18,7 @@ from bridle.wire.dialect import dialect
 
 __all__ = ["SOCKET_MODE", "Server"]
 
+BANNER = "Managed by Bridle. Commands are POSTed here as application/json.\n"
 # Kea's since 3.1: owner and group may command, others may not.
 SOCKET_MODE = 0o660
 
@@ -46,7 +47,7 @@ class Server:
     """Lets the commands of a manager be called on any number of endpoints.
 
     ``answer`` answers HTTP commands in the manager's place; ``banner`` is what a browser reads that looks
-    at an HTTP channel.
+    at an HTTP channel, or says so each time.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Server:
         manager: CommandManager,
         *,
         answer: Answer | None = None,
-        banner: str = "Managed by Bridle. Commands are POSTed here as application/json.\n",
+        banner: str | Callable[[], str] = BANNER,
     ) -> None:
         self._manager = manager
         self._answer = answer

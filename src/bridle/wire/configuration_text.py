@@ -30,8 +30,8 @@ class ConfigurationText:
     __slots__ = ("_place", "value", "warnings")
 
     def __init__(self, value: dict[str, JSON], warnings: list[str], place: _Place) -> None:
-        self.value = value
-        self.warnings = warnings
+        self.value: dict[str, JSON] = value
+        self.warnings: list[str] = warnings
         self._place = place
 
     def position(self, path: Path) -> str:
@@ -76,8 +76,8 @@ class _Place:
     __slots__ = ("items", "key", "token")
 
     def __init__(self, token: Token, items: dict[str, _Place] | list[_Place] | None = None) -> None:
-        self.token = token
-        self.items = items
+        self.token: Token = token
+        self.items: dict[str, _Place] | list[_Place] | None = items
         self.key: Token | None = None
 
     def inside(self, step: str | int) -> _Place | None:

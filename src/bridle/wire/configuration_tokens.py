@@ -76,8 +76,8 @@ class File:
     __slots__ = ("_lines", "name", "text")
 
     def __init__(self, name: str, text: str) -> None:
-        self.name = name
-        self.text = _to_bytes(text)
+        self.name: str = name
+        self.text: bytes = _to_bytes(text)
         self._lines: list[int] | None = None
 
     def point(self, at: int) -> tuple[int, int]:

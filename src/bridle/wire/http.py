@@ -114,7 +114,7 @@ class HttpServerConnection(Reader):
         self._expecting = False
         self._method = ""
         self._target = ""
-        self.fault = ""
+        self.fault: str = ""
         """Why the client was refused, for a log; empty while it was not."""
 
     @property
@@ -226,8 +226,7 @@ class HttpServerConnection(Reader):
 
     def _refuse(self, status: int, text: str) -> None:
         self.fault = text
-        self._seal()
-        self.trailing = True
+        self._seal(trailing=True)
         self._messages.append(stock(status))
 
     def _start(self, data: bytes, start: int) -> int:

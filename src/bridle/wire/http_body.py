@@ -22,7 +22,7 @@ class CountedBody:
     """A body whose length is known."""
 
     def __init__(self, length: int) -> None:
-        self.data = bytearray()
+        self.data: bytearray = bytearray()
         self._length = length
 
     @property
@@ -43,7 +43,7 @@ class UnboundedBody:
     complete = False
 
     def __init__(self, limit: int) -> None:
-        self.data = bytearray()
+        self.data: bytearray = bytearray()
         self._limit = limit
 
     def receive(self, data: bytes, position: int) -> int:
@@ -65,8 +65,8 @@ class ChunkedBody:
     """
 
     def __init__(self, limit: int) -> None:
-        self.data = bytearray()
-        self.complete = False
+        self.data: bytearray = bytearray()
+        self.complete: bool = False
         self._limit = limit
         self._line = b""
         self._left = 0  # bytes of this chunk still to come, its line end included

@@ -54,10 +54,10 @@ class Fields:
     def begin(self, version: str) -> None:
         """Forget what was; the fields of a message of this version follow."""
         self.headers: dict[str, str] = {}
-        self.count = 0
+        self.count: int = 0
         self._encodings = 0
-        self.complete = False
-        self.keep_alive = False
+        self.complete: bool = False
+        self.keep_alive: bool = False
         self._parser = HttpRequestParser(self)
         self._parser.feed_data(_START_LINES[version])
 

@@ -41,7 +41,7 @@ class Reader:
         self._last_version: str | None = None
         self._body: Body | None = None
         self._sealed = False  # nothing more is read
-        self.trailing = False
+        self.trailing: bool = False
         """True when the peer sent what was not read any more."""
 
     @property
@@ -61,9 +61,10 @@ class Reader:
         """Take a message that is complete."""
         raise NotImplementedError
 
-    def _seal(self) -> None:
+    def _seal(self, *, trailing: bool = False) -> None:
         """Read no more, and forget what has come of a message."""
         self._sealed = True
+        self.trailing = self.trailing or trailing
         self.trailing = self.trailing or self.begun
         self._kept, self._fed, self._body = b"", 0, None
 

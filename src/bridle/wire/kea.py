@@ -219,8 +219,8 @@ class KeaServer:
         self._begun = False
         self._keep = False
         self._deaf = False
-        self.closing = False
-        self.trailing = False
+        self.closing: bool = False
+        self.trailing: bool = False
 
     @property
     def _feed(self) -> Feed:
@@ -372,7 +372,7 @@ class AnswerReader:
         self._scanned = 0
         self._guesses = 0
         self._kept = False
-        self.reusable = False
+        self.reusable: bool = False
 
     @property
     def _feed(self) -> Feed:

@@ -7,13 +7,14 @@ type, comments in bodies, 405 with ``Allow`` for a wrong method.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import Command, Peer, Response
-from bridle.core.results import Result, from_http
+from bridle.core.results import Result
 from bridle.wire.http import HttpClientConnection, HttpReply, HttpRequest, HttpResponse, stock
 from bridle.wire.kea import (
     COMMAND_LIMIT,
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 CONTENT_TYPE = "application/json"
+
+_SEPARATOR = re.compile(rb"[ \t\r\n]*+(?:,|\Z)")
 
 
 def read_request(request: HttpRequest, peer: Peer) -> Command | HttpResponse:
@@ -120,10 +123,10 @@ def _cut(body: bytes) -> list[bytes]:
         if end is None:
             raise RemoteProtocolError("the answer ends early", body[:100])
         answers.append(feed.take())
-        rest = inner[end:].lstrip()
-        position = len(inner) - len(rest[1:] if rest.startswith(b",") else rest)
-        if rest and not rest.startswith(b","):
+        separator = _SEPARATOR.match(inner, end)
+        if separator is None:
             raise RemoteProtocolError("the answers are not a list", body[:100])
+        position = separator.end()
     return answers
 
 
@@ -132,16 +135,15 @@ def _refused(status: int, body: bytes) -> Response:
         text = decode_answer(body).text or ""
     except RemoteProtocolError:
         text = body[:200].decode("utf-8", "replace").strip()
-    return Response(
-        from_http(status) or Result.ERROR, f"{text} (HTTP {status})" if text else f"HTTP {status}"
-    )
+    # The status is about HTTP: what came of a command is told with 200, so that 404 is no empty answer.
+    return Response(Result.ERROR, f"{text} (HTTP {status})" if text else f"HTTP {status}")
 
 
 class KeaHttpClient:
     """The client's side of one HTTP connection."""
 
     def __init__(self, host: str, port: int, path: str, headers: Mapping[str, str]) -> None:
-        self.connection = HttpClientConnection()
+        self.connection: HttpClientConnection = HttpClientConnection()
         bracketed = f"[{host}]" if ":" in host else host
         self._host = f"{bracketed}:{port}"
         self._path = path

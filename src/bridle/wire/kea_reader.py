@@ -72,7 +72,7 @@ class Reading:
     __slots__ = ("_places", "_source", "value")
 
     def __init__(self, value: JSON, source: _Source, places: _Place | None = None) -> None:
-        self.value = value
+        self.value: JSON = value
         self._source = source
         self._places = places
 
@@ -168,8 +168,8 @@ class _Place:
     __slots__ = ("at", "items")
 
     def __init__(self, at: int, items: dict[str, _Place] | list[_Place] | None = None) -> None:
-        self.at = at
-        self.items = items
+        self.at: int = at
+        self.items: dict[str, _Place] | list[_Place] | None = items
 
     def inside(self, step: str | int) -> _Place | None:
         items = self.items

@@ -1,0 +1,146 @@
+"""``bridle run``: a daemon in the foreground. What becomes of it then stands in ``tests/daemon/test_running.py``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.bridle import COMMAND_SECONDS, BridleProgram, EmbeddedDaemon, _environment, command_line
+from tests.support.kea import ask, post
+from tests.support.programs import free_port, poll
+
+KETTLE = "tests.support.kettle:Kettle"
+USAGE = 64
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "Missing argument 'NAME|MODULE:CLASS'"),
+        ([KETTLE], "nobody could reach it: name an ENDPOINT, or a configuration file with -c"),
+        (["kettle", "unix:/tmp/s"], "there is no bundled daemon 'kettle'"),
+        (["no.such.module:X", "unix:/tmp/s"], "cannot import 'no.such.module': No module named 'no'"),
+        (["tests.support.kettle:Nothing", "unix:/tmp/s"], "is no subclass of bridle.Daemon"),
+        (["tests.support.kettle:say", "unix:/tmp/s"], "is no subclass of bridle.Daemon"),
+        (["json:JSONDecoder", "unix:/tmp/s"], "'JSONDecoder' in json is no subclass of bridle.Daemon"),
+    ],
+)
+def test_what_cannot_be_run_is_wrong_usage(words: list[str], says: str) -> None:
+    ended = command_line("run", *words)
+    assert (ended.returncode, ended.stdout) == (USAGE, "")
+    assert says in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [
+        ("nonsense", "endpoint 'nonsense' is not TRANSPORT:ADDRESS"),
+        ("unix:/no/such/folder/s", "No such file or directory"),
+        ("tcp:127.0.0.1:1", "cannot listen on 'tcp:127.0.0.1:1' yet"),
+        ("https://127.0.0.1:1", "needs certificates"),
+        ("unix:/tmp/s?mode=rw", "mode 'rw' is not octal"),
+        ("unix:/tmp/s?owner=nobody-of-this-name", "unknown user 'nobody-of-this-name'"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_opened_is_said_in_one_line(endpoint: str, says: str) -> None:
+    ended = command_line("run", KETTLE, endpoint)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("Kettle: ")
+    assert says in line
+
+
+def test_a_port_in_use_is_said_in_one_line(short_path: Path) -> None:
+    port = free_port()
+    with EmbeddedDaemon(KETTLE, short_path, endpoints=[f"http://127.0.0.1:{port}"]):
+        ended = command_line("run", KETTLE, f"http://127.0.0.1:{port}")
+    assert ended.returncode == 1
+    assert f"Kettle: cannot listen on http://127.0.0.1:{port}: address already in use" in ended.stderr
+
+
+def test_it_listens_on_every_endpoint_and_tells_where(short_path: Path) -> None:
+    port = free_port()
+    extra = [f"unix:{short_path}/second.sock", f"http://127.0.0.1:{port}"]
+    with EmbeddedDaemon(KETTLE, short_path, endpoints=extra) as daemon:
+        for path in (daemon.socket, short_path / "second.sock"):
+            assert ask(path, "repeat", [1])["arguments"] == 1
+        body = post(port, b'{"command": "repeat", "arguments": [1]}').body
+        assert body == b'[ { "arguments": 1, "result": 0 } ]'
+        assert poll(lambda: daemon.stderr.count("listening on") == 3)
+        assert daemon.stderr.splitlines()[:3] == [
+            f"Kettle: listening on {endpoint}" for endpoint in (daemon.endpoint, *extra)
+        ]
+
+
+def test_a_port_that_the_system_chose_is_told(short_path: Path) -> None:
+    with EmbeddedDaemon(KETTLE, short_path, endpoints=["http://127.0.0.1:0"]) as daemon:
+        assert poll(lambda: "listening on http://127.0.0.1:" in daemon.stderr)
+        port = int(daemon.stderr.rsplit(":", 1)[1])
+        assert post(port, b'{"command": "repeat", "arguments": [1]}').status == 200
+
+
+def test_a_configuration_file_may_name_all_channels(short_path: Path) -> None:
+    file = short_path / "kettle.conf"
+    file.write_text(
+        f'{{ "Kettle": {{ "control-socket": {{ "socket-type": "unix", "socket-name": "{short_path}/s" }} }} }}'
+    )
+    program = BridleProgram(["run", KETTLE, "-c", file], short_path, name="kettle")
+    program.ready = lambda: "listening on" in program.stderr  # type: ignore[method-assign]
+    with program:
+        assert ask(short_path / "s", "repeat", [1])["arguments"] == 1
+
+
+@pytest.mark.parametrize("mode", ["0600", "0660", "666"])
+def test_the_mode_of_a_socket_is_what_was_asked_for(short_path: Path, mode: str) -> None:
+    path = short_path / "second.sock"
+    with EmbeddedDaemon(KETTLE, short_path, endpoints=[f"unix:{path}?mode={mode}"]) as daemon:
+        assert path.stat().st_mode & 0o777 == int(mode, 8)
+        assert daemon.socket.stat().st_mode & 0o777 == 0o660
+
+
+def test_a_module_in_the_working_directory_is_found(short_path: Path) -> None:
+    (short_path / "my_daemon.py").write_text("import bridle\nclass Mine(bridle.Daemon):\n    version = '9'\n")
+    program = EmbeddedDaemon("my_daemon:Mine", short_path)
+    with program:
+        assert ask(program.socket, "version-get")["text"] == "9"
+
+
+def test_ctrl_c_ends_it_with_success(short_path: Path) -> None:
+    argv = [sys.executable, "-m", "bridle", "run", KETTLE, f"unix:{short_path}/s"]
+    with subprocess.Popen(
+        argv, stderr=subprocess.PIPE, env=_environment(), start_new_session=True, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert "listening on" in process.stderr.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        _, rest = process.communicate(timeout=COMMAND_SECONDS)
+    assert process.returncode == 0
+    assert "Traceback" not in rest
+    assert list(short_path.iterdir()) == []
+
+
+def test_faults_are_logged_one_line_an_event(short_path: Path) -> None:
+    (short_path / "my_daemon.py").write_text(
+        "import bridle\n"
+        "class Mine(bridle.Daemon):\n"
+        "    @bridle.command\n"
+        "    def fall(self) -> None:\n"
+        "        raise RuntimeError('ouch\\nand more')\n"
+    )
+    daemon = EmbeddedDaemon("my_daemon:Mine", short_path)
+    daemon.start()
+    try:
+        assert ask(daemon.socket, "fall") == {"result": 1, "text": "ouch\nand more"}
+        assert poll(lambda: "command 'fall' failed" in daemon.stderr)
+        [line] = [line for line in daemon.stderr.splitlines() if "listening on" not in line]
+    finally:
+        assert daemon.stop() == 0
+    assert "level=error" in line
+    assert "logger=bridle.core" in line
+    assert "RuntimeError" in line
