@@ -121,8 +121,10 @@ async def site(port: int, folder: Path) -> int:
         failed = not stopped.is_set()
         interrupted.cancel()
     except (RuntimeError, TimeoutError) as error:
-        print(error or "the site did not start in time", file=sys.stderr)
-        failed = True
+        # Who presses Ctrl-C early may hit a process that is not yet in a session of its own.
+        failed = not stopped.is_set()
+        if failed:
+            print(str(error) or "the site did not start in time", file=sys.stderr)
     await stop(processes)
     await asyncio.gather(*talking)
     return 1 if failed else 0

@@ -313,7 +313,7 @@ async def test_a_client_s_own_credentials_are_not_passed_on(short_path: Path) ->
             "one answer was expected, 2 came",
         ),
         (b"nonsense\r\n\r\n", "internal server error: unable to parse"),
-        (b"", "clos"),
+        (b"", "unable to forward command to the s service: End of file."),
     ],
     ids=["500", "no JSON", "none", "two", "no HTTP", "closed"],
 )

@@ -1,7 +1,8 @@
-"""``bridle run``: a daemon in the foreground. What becomes of it then stands in ``tests/daemon/test_running.py``."""
+"""``bridle run``: a daemon in the foreground. What comes then stands in ``tests/daemon/test_running.py``."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -68,11 +69,11 @@ def test_it_listens_on_every_endpoint_and_tells_where(short_path: Path) -> None:
     port = free_port()
     extra = [f"unix:{short_path}/second.sock", f"http://127.0.0.1:{port}"]
     with EmbeddedDaemon(KETTLE, short_path, endpoints=extra) as daemon:
+        assert poll(lambda: daemon.stderr.count("listening on") == 3)
         for path in (daemon.socket, short_path / "second.sock"):
             assert ask(path, "repeat", [1])["arguments"] == 1
         body = post(port, b'{"command": "repeat", "arguments": [1]}').body
         assert body == b'[ { "arguments": 1, "result": 0 } ]'
-        assert poll(lambda: daemon.stderr.count("listening on") == 3)
         assert daemon.stderr.splitlines()[:3] == [
             f"Kettle: listening on {endpoint}" for endpoint in (daemon.endpoint, *extra)
         ]
@@ -87,9 +88,8 @@ def test_a_port_that_the_system_chose_is_told(short_path: Path) -> None:
 
 def test_a_configuration_file_may_name_all_channels(short_path: Path) -> None:
     file = short_path / "kettle.conf"
-    file.write_text(
-        f'{{ "Kettle": {{ "control-socket": {{ "socket-type": "unix", "socket-name": "{short_path}/s" }} }} }}'
-    )
+    control = {"socket-type": "unix", "socket-name": f"{short_path}/s"}
+    file.write_text(json.dumps({"Kettle": {"control-socket": control}}))
     program = BridleProgram(["run", KETTLE, "-c", file], short_path, name="kettle")
     program.ready = lambda: "listening on" in program.stderr  # type: ignore[method-assign]
     with program:

@@ -35,41 +35,42 @@ def manager() -> CommandManager:
 # Arguments and answers
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        {"a": 1, "b": [True, None, 1.5]},
-        {},
-        [1, "two", {"three": 3}],
-        [],
-        "text",
-        "",
-        "é€😀 \"quoted\" \\ \n\t\x00\x7f",
-        0,
-        -(2**63),
-        2**63 - 1,
-        1.25,
-        True,
-        False,
-    ],
-)  # fmt: skip
+VALUES: list[JSON] = [
+    {"a": 1, "b": [True, None, 1.5]},
+    {},
+    [1, "two", {"three": 3}],
+    [],
+    "text",
+    "",
+    'é€😀 "quoted" \\ \n\t\x00\x7f',
+    0,
+    -(2**63),
+    2**63 - 1,
+    1.25,
+    True,
+    False,
+]
+
+
 def test_arguments_arrive_as_they_were_sent_and_come_back_the_same(
-    site: Site, connect: Connect, manager: CommandManager, value: JSON
+    site: Site, connect: Connect, manager: CommandManager
 ) -> None:
     with site.served(manager) as endpoint:
-        assert connect(endpoint).call("echo", value) == value
+        client = connect(endpoint)
+        for value in VALUES:
+            assert client.call("echo", value) == value
 
 
-@pytest.mark.parametrize(
-    ("arguments", "value"),
-    [({"first": 1, "second": 2}, 3), ({"first": 1}, 11), ([1, 2], 3), ([1], 11), (1, 11)],
-    ids=["named", "named, default", "positional", "positional, default", "scalar"],
-)
 def test_arguments_may_be_named_positional_or_one_scalar(
-    site: Site, connect: Connect, manager: CommandManager, arguments: JSON, value: int
+    site: Site, connect: Connect, manager: CommandManager
 ) -> None:
     with site.served(manager) as endpoint:
-        assert connect(endpoint).call("add", arguments) == value
+        client = connect(endpoint)
+        assert client.call("add", {"first": 1, "second": 2}) == 3
+        assert client.call("add", {"first": 1}) == 11
+        assert client.call("add", [1, 2]) == 3
+        assert client.call("add", [1]) == 11
+        assert client.call("add", 1) == 11
 
 
 def test_a_coroutine_handler_answers_as_any_other(
@@ -86,11 +87,13 @@ def test_arguments_that_are_not_given_are_not_sent(site: Site, connect: Connect)
         assert server.taken == [{"command": "status-get"}]
 
 
-@pytest.mark.parametrize("arguments", [{}, [], "", 0, False])
-def test_empty_arguments_are_sent(site: Site, connect: Connect, arguments: JSON) -> None:
+def test_empty_arguments_are_sent(site: Site, connect: Connect) -> None:
+    empty: list[JSON] = [{}, [], "", 0, False]
     with site.scripted([take, answer()]) as server:
-        connect(server.endpoint).call("x", arguments)
-        assert server.taken == [{"command": "x", "arguments": arguments}]
+        client = connect(server.endpoint)
+        for arguments in empty:
+            client.call("x", arguments)
+        assert [command["arguments"] for command in server.taken] == empty
 
 
 def test_a_service_is_named_in_the_command(site: Site, connect: Connect) -> None:
@@ -117,12 +120,12 @@ def test_the_answers_of_several_services_come_in_the_order_asked(site: Site, con
 # Results
 
 
-@pytest.mark.parametrize(("code", "value"), [(0, None), (0, {"a": 1}), (3, None), (3, [])])
-def test_success_and_emptiness_are_returned(
-    site: Site, connect: Connect, manager: CommandManager, code: int, value: JSON
-) -> None:
+def test_success_and_emptiness_are_returned(site: Site, connect: Connect, manager: CommandManager) -> None:
+    cases: list[tuple[int, JSON]] = [(0, None), (0, {"a": 1}), (3, None), (3, [])]
     with site.served(manager) as endpoint:
-        assert connect(endpoint).call("result", {"code": code, "text": "t", "value": value}) == value
+        client = connect(endpoint)
+        for code, value in cases:
+            assert client.call("result", {"code": code, "text": "t", "value": value}) == value
 
 
 @pytest.mark.parametrize("code", [1, 2, 4, 5, 17, -1])
@@ -156,13 +159,12 @@ def test_an_unknown_command_is_result_2(site: Site, connect: Connect, manager: C
     assert caught.value.result == 2
 
 
-@pytest.mark.parametrize("code", [0, 1, 2, 3, 4, 5, 99])
-def test_execute_returns_every_result(
-    site: Site, connect: Connect, manager: CommandManager, code: int
-) -> None:
+def test_execute_returns_every_result(site: Site, connect: Connect, manager: CommandManager) -> None:
     with site.served(manager) as endpoint:
-        response = connect(endpoint).execute("result", [code, "text", {"a": 1}])
-    assert (response.result, response.text, response.value) == (code, "text", {"a": 1})
+        client = connect(endpoint)
+        for code in (0, 1, 2, 3, 4, 5, 99):
+            response = client.execute("result", [code, "text", {"a": 1}])
+            assert (response.result, response.text, response.value) == (code, "text", {"a": 1})
 
 
 # What real Kea sends
@@ -244,9 +246,7 @@ def test_a_kept_connection_that_the_server_has_closed_is_replaced(site: Site, co
         assert [command["arguments"] for command in server.taken] == [[number] for number in range(8)]
 
 
-@pytest.mark.parametrize(
-    "rest", [b"more", b'{ "result": 1 }\n', b'{ "result": 1 }\n{', b"HTTP/1.1 200 OK\r\n"]
-)
+@pytest.mark.parametrize("rest", [b"more", b'{ "result": 1 }\n', b'{ "result": 1 }\n{'])
 @pytest.mark.parametrize("together", [True, False], ids=["together", "later"])
 def test_a_kept_connection_on_which_something_came_unasked_is_replaced(
     site: Site, connect: Connect, rest: bytes, together: bool

@@ -332,7 +332,7 @@ def served(manager: CommandManager, endpoint: str, settings: HttpSettings | None
         yield asyncio.run_coroutine_threadsafe(begin(), loop).result(SECONDS)
     finally:
         for one in server:
-            asyncio.run_coroutine_threadsafe(one.close(1), loop).result(SECONDS)
+            asyncio.run_coroutine_threadsafe(one.close(0), loop).result(SECONDS)
         asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(SECONDS)

@@ -189,8 +189,10 @@ def test_a_command_on_a_kept_connection_is_the_same(text: bytes, expected: Shown
 @every_command
 def test_what_stands_behind_a_command_is_dropped(text: bytes, expected: Shown) -> None:
     for behind in BEHIND:
-        assert fed([text + behind])[1] == [expected]
-        assert fed([text[:-1], text[-1:] + behind])[1] == [expected]
+        for pieces in ([text + behind], [text[:-1], text[-1:] + behind]):
+            server, messages = fed(pieces)
+            assert messages == [expected]
+            assert server.trailing or not behind.strip()
         server, messages = fed([text, behind])
         assert messages == [expected]
         assert server.trailing
@@ -457,12 +459,14 @@ def test_commands_may_be_pipelined_with_anything_between_that_is_no_command(betw
 
 
 def test_positions_on_a_kept_connection_count_from_the_command() -> None:
-    for pieces in ways(KEEP_ALIVE + b'{"command":"a"}  {"command":"b","arguments":[7]}\n\n {"command":"c"}'):
+    for pieces in ways(
+        KEEP_ALIVE + b'{"command":"a"}  {"command":"b"}\n\n {"command":"c"}\n {"command":"d"}\n'
+    ):
         server = KeaServer()
         commands = [message for piece in pieces for message in server.receive(piece)]
         assert [message.locate(["command"]) for message in commands if isinstance(message, Command)] == [
             "<wire>:0:11"
-        ] * 3
+        ] * 4
 
 
 def test_a_bad_command_in_the_middle_of_a_pipeline_is_answered_in_its_turn() -> None:
@@ -502,6 +506,7 @@ def test_a_kept_connection_that_idles_between_commands_is_closed_without_a_word(
         assert server.idle_timeout == KEPT_IDLE_TIMEOUT == 60.0
         assert server.expire() == b""
         assert server.closing
+        assert not server.receive(b'{"command":"b"}')
 
 
 @pytest.mark.parametrize(
@@ -844,13 +849,25 @@ def test_a_long_answer_that_is_not_quite_json_comes_all_the_same(size: int) -> N
     assert value[-1] == 1e10
 
 
+def test_pieces_that_look_like_ends_take_time_in_proportion_to_their_number() -> None:
+    # In proportion to the square of it, this would take minutes, and run into the test's timeout.
+    client = KeaClient()
+    client.receive(b'{ "result": 0, "text": "')
+    piece = b"x" * 1023 + b"}"
+    for _ in range(16 * 1024):
+        assert not client.receive(piece)
+    (response,) = client.receive(b'" }')
+    assert len(response.text or "") == 16 * 1024 * 1024
+
+
 @pytest.mark.parametrize("opening", [b"", b'{ "result": 0 }\n'], ids=["first", "kept"])
 @pytest.mark.parametrize("size", [1000, 50_000, 1 << 30])
+@pytest.mark.parametrize("filler", [b"x", b"}"])
 def test_an_answer_that_never_ends_is_an_error_at_the_limit(
-    monkeypatch: pytest.MonkeyPatch, opening: bytes, size: int
+    monkeypatch: pytest.MonkeyPatch, opening: bytes, filler: bytes, size: int
 ) -> None:
     monkeypatch.setattr(kea, "ANSWER_LIMIT", 200_000)
-    data = opening + b'{ "text": "' + b"x" * 400_000
+    data = opening + b'{ "text": "' + filler * 400_000
     with pytest.raises(RemoteProtocolError, match=r"is too large: more than 200000 bytes$"):
         answers([data[i : i + size] for i in range(0, len(data), size)], eof=False)
 

@@ -229,6 +229,7 @@ def test_a_reply_holds_one_answer_for_each_service(body: bytes, responses: list[
         b'[ { "result": 0 ]',
         b'[ { "result": 0 } x ]',
         b'[ { "result": 0 } { "result": 0, } ]',
+        b'[ { "result": 0 } { "arguments": 1e+10.0, "result": 0 } ]',
         b'[ { "result": 0 }, { "result": bar } ]',
         b"[ 1e+10.0 ]",
         b"\xff\xfe",

@@ -44,7 +44,6 @@ def command(
     ARGUMENTS are KEY=VALUE words, one JSON text ('{"celsius": 21}', @FILE, or - for standard input), or
     values in order. A value is JSON where it is JSON (5, true, [1, 2]), else a string.
 
-    \b
     The exit status is the result's code (0 success, 1 error, 2 unsupported, 3 empty, 4 conflict), or
     64 wrong usage, 69 unreachable, 75 no answer in time, 76 no sense in the answer.
 

@@ -81,10 +81,24 @@ def _password(user: str | None, file: str | None) -> str:
                 return opened.readline().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise Failure(f"cannot read the password: {error}", ExitStatus.USAGE) from error
-    if user:
-        password: str = click.prompt("Password", hide_input=True, err=True)
-        return password
-    return ""
+    return _typed_password() if user else ""
+
+
+def _typed_password() -> str:
+    import getpass
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            # Where there is no terminal, the password would be read from what is meant for arguments.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            password: str = click.prompt("Password", hide_input=True, err=True)
+    except getpass.GetPassWarning as error:
+        raise Failure(
+            "a password is needed, and there is no terminal to ask on: name a file with --password-file",
+            ExitStatus.USAGE,
+        ) from error
+    return password
 
 
 def _tls(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext | None:

@@ -11,7 +11,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from bridle.client import TIMEOUT
-from bridle.client.calls import as_endpoint, authorization, conversation, make_command, one, value_of
+from bridle.client.calls import (
+    BACKLOG_PAUSE,
+    as_endpoint,
+    authorization,
+    conversation,
+    make_command,
+    one,
+    value_of,
+)
 from bridle.core.errors import DeadlineExceeded, RemoteProtocolError, TransportError
 from bridle.core.messages import JSON, Command, Response
 from bridle.net.endpoint import Endpoint
@@ -24,8 +32,6 @@ __all__ = ["AsyncClient", "Pool", "Talk"]
 
 # Connections that wait for another call; more are closed when their call is done.
 IDLE_CONNECTIONS = 32
-# Seconds between two tries to connect to a unix socket whose backlog is full: the kernel queues nobody there.
-BACKLOG_PAUSE = 0.01
 # Bytes read at once; Kea sends 32 KiB at a time. A larger buffer costs more to make than it saves.
 READ_SIZE = 64 * 1024
 
@@ -64,6 +70,7 @@ class _Exchange(Generic[Q, A]):
         self._talk = talk
         self._endpoint = endpoint
         self._answer: asyncio.Future[A] | None = None
+        self._begun = False
         self.open = False
 
     def _send(self, data: bytes) -> None:
@@ -81,6 +88,7 @@ class _Exchange(Generic[Q, A]):
     def ask(self, question: Q) -> asyncio.Future[A]:
         """Send a question; the future of its answer."""
         answer = self._answer = asyncio.get_running_loop().create_future()
+        self._begun = False
         if self.open:
             self._send(self._talk.request(question))
         else:
@@ -97,13 +105,15 @@ class _Exchange(Generic[Q, A]):
         self.close()
 
     def _received(self, data: bytes) -> None:
+        self._begun = True
         self._take(lambda: self._talk.receive(data))
 
     def _ended(self, error: Exception | None) -> None:
         """The server sends no more."""
         if self.open:
             self.open = False
-            self._take(self._talk.receive_eof)
+            if self._begun and error is None:
+                self._take(self._talk.receive_eof)
         text = _reason(error) if isinstance(error, OSError) else "End of file"
         self._fail(TransportError(text, endpoint=self._endpoint))
 
@@ -245,19 +255,19 @@ class Pool(Generic[Q, A]):
         deadline = loop.time() + timeout
         self._closing = False
         connection = self._kept() or await self._connect(deadline)
-        answer = connection.ask(question)
         timer = loop.call_at(deadline, connection.expire)
         try:
-            result = await answer
+            result = await connection.ask(question)
+            connection.done()
+            self._keep(connection)
         except BaseException:
+            connection.done()
             connection.close()
             raise
         finally:
             timer.cancel()
-            connection.done()
-        self._keep(connection)
-        if self._closing:
-            self.close()
+            if self._closing:
+                self.close()
         return result
 
     def _kept(self) -> _Exchange[Q, A] | None:
@@ -276,6 +286,8 @@ class Pool(Generic[Q, A]):
 
     async def _connect(self, deadline: float) -> _Exchange[Q, A]:
         try:
+            if deadline <= asyncio.get_running_loop().time():
+                raise TimeoutError
             if self._endpoint.transport == "unix":
                 return await self._connect_unix(deadline)
             async with asyncio.timeout_at(deadline):
@@ -290,6 +302,9 @@ class Pool(Generic[Q, A]):
             raise DeadlineExceeded("no connection in time", endpoint=self._name) from error
         except OSError as error:
             raise TransportError(_reason(error), endpoint=self._name) from error
+        except UnicodeError as error:
+            text = f"no host can have this name: {error}"
+            raise TransportError(text, endpoint=self._name) from error
 
     async def _connect_unix(self, deadline: float) -> _Exchange[Q, A]:
         while True:
@@ -326,7 +341,7 @@ class Pool(Generic[Q, A]):
 
 
 def _reason(error: OSError) -> str:
-    text = error.strerror or str(error)
+    text = error.strerror or str(error) or "End of file"
     # asyncio puts its own words in the place of the reason why a TCP connection failed, for each address.
     if "Connect call failed" in text:
         number = re.search(r"\[Errno (\d+)\]", str(error))

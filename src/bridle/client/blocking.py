@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import threading
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bridle.client import TIMEOUT
 from bridle.client.calls import (
+    BACKLOG_PAUSE,
     Conversation,
     as_endpoint,
     authorization,
@@ -133,18 +135,17 @@ class _Channel:
         try:
             sock, conversation = self._open(deadline)
             self._calls += 1
-            _set_deadline(sock, deadline)
-            sock.sendall(conversation.request(command))
-            answers = self._receive(sock, conversation, deadline)
+            answers = self._ask(sock, conversation, conversation.request(command), deadline)
         except TimeoutError as error:
             raise DeadlineExceeded("no answer in time", endpoint=where) from error
         except RemoteProtocolError as error:
             raise RemoteProtocolError(error.text, error.data, endpoint=where) from error
         except OSError as error:
             raise TransportError(error.strerror or str(error), endpoint=where) from error
-        if not conversation.reusable:
+        # More answers than one: whatever follows could be taken for the answer to something else.
+        if len(answers) > 1 or not conversation.reusable:
             self.close()
-        return answers
+        return answers[0]
 
     def _open(self, deadline: float) -> tuple[socket.socket, Conversation]:
         if self._socket is not None and self._conversation is not None:
@@ -156,15 +157,32 @@ class _Channel:
         self._conversation = conversation(self._endpoint, self._headers, keep=self._calls > 0)
         return self._socket, self._conversation
 
+    def _ask(
+        self, sock: socket.socket, conversation: Conversation, request: bytes, deadline: float
+    ) -> Sequence[Sequence[Response]]:
+        _set_deadline(sock, deadline)
+        try:
+            sock.sendall(request)
+        except (BrokenPipeError, ConnectionResetError):
+            # The answer may be there all the same: a server that refuses says why before it closes.
+            with contextlib.suppress(OSError, RemoteProtocolError):
+                return self._receive(sock, conversation, deadline)
+            raise
+        return self._receive(sock, conversation, deadline)
+
     def _receive(
         self, sock: socket.socket, conversation: Conversation, deadline: float
-    ) -> Sequence[Response]:
+    ) -> Sequence[Sequence[Response]]:
+        begun = False
         while True:
             _set_deadline(sock, deadline)
             data = sock.recv(_CHUNK)
+            if not data and not begun:
+                raise ConnectionError("End of file")
+            begun = True
             answers = conversation.receive(data) if data else conversation.receive_eof()
             if answers:
-                return answers[0]
+                return answers
             if not data:
                 raise ConnectionError("End of file")
 
@@ -176,14 +194,7 @@ class _Channel:
 
 def _connect(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
     if endpoint.transport == "unix":
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            _set_deadline(sock, deadline)
-            sock.connect(endpoint.path)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        return _connect_unix(endpoint.path, deadline)
     sock = _connect_to_first(_resolve(endpoint.host, endpoint.port, deadline), deadline)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if endpoint.transport == "http":
@@ -200,6 +211,21 @@ def _connect(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline: float) ->
         raise
 
 
+def _connect_unix(path: str, deadline: float) -> socket.socket:
+    while True:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _set_deadline(sock, deadline)
+            sock.connect(path)
+            return sock
+        except BlockingIOError:
+            sock.close()
+            time.sleep(BACKLOG_PAUSE)
+        except BaseException:
+            sock.close()
+            raise
+
+
 def _resolve(host: str, port: int, deadline: float) -> list[_Address]:
     """Look a host up. The resolver knows no deadline, so it is left behind where it takes too long."""
     if host.replace(".", "").isdigit() or ":" in host:
@@ -212,6 +238,8 @@ def _resolve(host: str, port: int, deadline: float) -> list[_Address]:
             found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except OSError as error:
             failed.append(error)
+        except UnicodeError as error:
+            failed.append(OSError(f"no host can have this name: {error}"))
 
     thread = threading.Thread(target=look_up, name=f"look up {host}", daemon=True)
     thread.start()

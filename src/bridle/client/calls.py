@@ -14,7 +14,19 @@ from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
 from bridle.wire.dialect import ClientDialect, dialect
 
-__all__ = ["Conversation", "as_endpoint", "authorization", "conversation", "make_command", "one", "value_of"]
+__all__ = [
+    "BACKLOG_PAUSE",
+    "Conversation",
+    "as_endpoint",
+    "authorization",
+    "conversation",
+    "make_command",
+    "one",
+    "value_of",
+]
+
+# Seconds between two tries to connect to a unix socket whose backlog is full: the kernel queues nobody there.
+BACKLOG_PAUSE = 0.01
 
 Services = str | Sequence[str] | None
 _TRANSPORTS = ("unix", "http", "https")
@@ -121,6 +133,7 @@ def value_of(command: Command, response: Response, endpoint: Endpoint) -> JSON:
 
     Raises:
         CommandError: the result is neither success nor empty.
+        RemoteProtocolError: the arguments cannot be decoded.
     """
     if response.result not in (Result.SUCCESS, Result.EMPTY):
         raise CommandError(
@@ -130,4 +143,7 @@ def value_of(command: Command, response: Response, endpoint: Endpoint) -> JSON:
             response=response,
             endpoint=str(endpoint),
         )
-    return response.value
+    try:
+        return response.value
+    except RemoteProtocolError as error:
+        raise RemoteProtocolError(error.text, error.data, endpoint=str(endpoint)) from error

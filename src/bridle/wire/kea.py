@@ -455,7 +455,8 @@ class AnswerReader:
             end = self._feed.push(self._text, self._scanned)
         except FeedError as error:
             # Kea's word for an answer that does not even begin like one (facts/kea.md §2.2).
-            raise RemoteProtocolError("nothing read", bytes(self._text[:100])) from error
+            text = error.text if self._feed.size else "nothing read"
+            raise RemoteProtocolError(text, bytes(self._text[:100])) from error
         if end is None:
             self._scanned = len(self._text)
             return None
@@ -487,8 +488,8 @@ class KeaClient:
 
     @property
     def reusable(self) -> bool:
-        """True once the server has shown that it keeps the connection."""
-        return self._reader.reusable
+        """True once the server has shown that it keeps the connection, while nothing came unasked."""
+        return self._reader.reusable and self._reader.empty
 
     def request(self, command: Command) -> bytes:
         """Write a command, after the line that asks to keep the connection where that was not sent yet."""
@@ -513,8 +514,8 @@ class KeaForwarder:
 
     @property
     def reusable(self) -> bool:
-        """True once the server has shown that it keeps the connection."""
-        return self._reader.reusable
+        """True once the server has shown that it keeps the connection, while nothing came unasked."""
+        return self._reader.reusable and self._reader.empty
 
     def request(self, text: bytes) -> bytes:
         """Write a command that is already encoded."""
