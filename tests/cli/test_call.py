@@ -58,7 +58,7 @@ def saying(folder: Path, answer: bytes) -> Iterator[str]:
         (['value="5"'], "5"),
         (["21.5"], 21.5),
         (["-5"], -5),
-        (["--flag"], "--flag"),
+        (["--", "--flag"], "--flag"),
         (["--", "--json"], "--json"),
         (['{"value": {"a": [1, "é"]}}'], {"a": [1, "é"]}),
         (["[[1, 2]]"], [1, 2]),

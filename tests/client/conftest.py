@@ -16,6 +16,11 @@ from bridle import JSON, AsyncClient, Client, Endpoint, Response
 from tests.support.loops import LOOPS
 from tests.support.servers import WIRES, Site
 
+on_unix = pytest.mark.parametrize("site", ["unix"], indirect=True)
+on_http = pytest.mark.parametrize("site", ["http", "https"], indirect=True)
+on_tls = pytest.mark.parametrize("site", ["https"], indirect=True)
+without_tls = pytest.mark.parametrize("site", ["unix", "http"], indirect=True)
+
 
 class Caller(Protocol):
     """A client as a test uses it, whether it blocks or not."""

@@ -75,14 +75,13 @@ def test_a_host_with_several_addresses_is_tried_at_each_within_one_deadline(
 
 
 def test_a_name_that_nobody_knows_is_named() -> None:
-    with bridle.connect("http://bridle.invalid:1", timeout=10) as client:
-        with pytest.raises(bridle.TransportError) as caught:
-            client.call("x")
+    with bridle.connect("http://bridle.invalid:1") as client, pytest.raises(bridle.TransportError) as caught:
+        client.call("x")
     assert str(caught.value).endswith("[http://bridle.invalid:1]")
 
 
 def test_leaving_the_context_closes_the_connection(site: Site) -> None:
-    with site.scripted([take, answer(keep=True), until_it_leaves]) as server:
+    with site.scripted([take, answer(keep=True), take, answer(keep=True), until_it_leaves]) as server:
         with bridle.connect(server.endpoint) as client:
             client.call("x")
             client.call("x")
@@ -93,7 +92,7 @@ def test_leaving_the_context_closes_the_connection(site: Site) -> None:
 def test_what_interrupts_a_call_costs_only_its_connection(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = [take, answer(keep=True), take, answer(keep=True), take, until_it_leaves]
+    script = [take, answer(keep=True), take, answer(keep=True), take, answer(keep=True), until_it_leaves]
 
     class Interrupted(BaseException):
         pass

@@ -7,7 +7,7 @@ import pytest
 from bridle import JSON, Command, CommandError, CommandManager, Response
 from bridle.access.basic import BasicAuthentication
 from bridle.server import HttpSettings
-from tests.client.conftest import Connect
+from tests.client.conftest import Connect, on_http
 from tests.support.servers import Site, answer, signal, take, until_it_leaves
 
 
@@ -292,11 +292,11 @@ def test_closing_a_client_ends_the_connection_it_kept(site: Site, connect: Conne
 
 @pytest.fixture
 def guarded(site: Site) -> HttpSettings:
-    if site.wire == "unix":
-        pytest.skip("credentials are HTTP's")
-    return HttpSettings(site.server_tls, BasicAuthentication("realm", {"admin": "s3cr3t:é/@"}))
+    authentication = BasicAuthentication("realm", {"admin": "s3cr3t:é/@"})
+    return HttpSettings(tls=site.server_tls, authentication=authentication)
 
 
+@on_http
 def test_credentials_are_sent(
     site: Site, connect: Connect, manager: CommandManager, guarded: HttpSettings
 ) -> None:
@@ -305,6 +305,7 @@ def test_credentials_are_sent(
         assert [client.call("add", [number]) for number in range(3)] == [10, 11, 12]
 
 
+@on_http
 def test_credentials_may_be_in_the_url(
     site: Site, connect: Connect, manager: CommandManager, guarded: HttpSettings
 ) -> None:
@@ -313,6 +314,7 @@ def test_credentials_may_be_in_the_url(
         assert connect(url).call("add", [1]) == 11
 
 
+@on_http
 def test_credentials_that_are_given_win_over_those_of_the_url(
     site: Site, connect: Connect, manager: CommandManager, guarded: HttpSettings
 ) -> None:
@@ -321,6 +323,7 @@ def test_credentials_that_are_given_win_over_those_of_the_url(
         assert connect(url, user="admin", password="s3cr3t:é/@").call("add", [1]) == 11
 
 
+@on_http
 @pytest.mark.parametrize("credentials", [{}, {"user": "admin", "password": "wr0ng"}, {"user": "wr0ng"}])
 def test_wrong_credentials_are_a_failure_of_the_command(
     site: Site,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bridle.core.errors import BridleError
 from bridle.core.events import HISTORY, EventLog, Gap
 from bridle.core.messages import Event
 
@@ -116,7 +117,8 @@ def test_the_memory_is_a_thousand_events_unless_asked_otherwise() -> None:
         log.since(0)
 
 
-def test_a_gap_is_a_lookup_error() -> None:
+def test_a_gap_is_one_of_bridles_errors_and_a_lookup_error() -> None:
+    assert issubclass(Gap, BridleError)
     assert issubclass(Gap, LookupError)
 
 

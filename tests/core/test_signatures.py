@@ -436,6 +436,12 @@ def test_the_schema_leaves_out_a_default_that_has_no_form_in_json() -> None:
     }
 
 
+def test_the_schema_names_a_type_that_json_schema_does_not_know() -> None:
+    def handler(number: complex) -> None: ...
+
+    assert Signature(handler).json_schema()["properties"] == {"number": {"title": "complex"}}
+
+
 def test_the_schema_refers_to_nested_structs() -> None:
     schema = Signature(configure).json_schema()
     assert set(schema["$defs"]) == {"Logger", "Level", "Output"}  # type: ignore[arg-type]
@@ -451,8 +457,10 @@ def test_the_schema_of_the_result_is_that_of_the_annotation() -> None:
 
     def whole() -> bridle.Response: ...  # type: ignore[empty-body]
 
+    def own() -> complex: ...  # type: ignore[empty-body]
+
     assert Signature(told).result_schema() == {"type": "object"}
-    for handler in (nothing, unknown, whole):
+    for handler in (nothing, unknown, whole, own):
         assert Signature(handler).result_schema() is None
 
 

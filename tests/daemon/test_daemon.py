@@ -128,18 +128,22 @@ def test_two_commands_of_one_name_are_refused_when_it_is_made() -> None:
         Twice()
 
 
-def test_a_command_may_not_bear_a_common_command_s_name(short_path: Path) -> None:
-    class Clash(bridle.Daemon):
+def test_a_daemon_s_own_command_stands_in_a_common_command_s_place(short_path: Path) -> None:
+    class Own(bridle.Daemon):
         @bridle.command("config-get")
-        def mine(self) -> None:
+        def mine(self) -> str:
             """Mine."""
+            return "mine"
 
     async def main() -> None:
-        async with bridle.serve(Clash(), f"unix:{short_path}/s"):
-            pass
+        daemon = Own()
+        for _ in range(2):  # and a daemon may be served again
+            async with bridle.serve(daemon, f"unix:{short_path}/s"):
+                async with bridle.connect_async(f"unix:{short_path}/s") as client:
+                    assert await client.call("config-get") == "mine"
+                    assert await client.call("config-hash-get") is not None
 
-    with pytest.raises(bridle.DeclarationError, match="'config-get' is already registered"):
-        run(main())
+    run(main())
 
 
 def test_the_root_is_the_class_s_name_unless_it_says_otherwise() -> None:

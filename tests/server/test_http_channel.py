@@ -211,19 +211,26 @@ async def test_what_cancels_somebody_elses_answer_costs_no_connection(commands: 
 # Who looks at it
 
 
-@pytest.mark.parametrize("settings", [None, "guarded"])
 @on_every_loop
-async def test_a_browser_is_told_what_this_is(
-    commands: Commands, guarded: HttpSettings, settings: str | None
-) -> None:
-    server = Server(commands, banner="A thermostat.\n")
-    async with web(server, guarded if settings else None) as (client, _):
+async def test_a_browser_is_told_what_this_is(commands: Commands) -> None:
+    async with web(Server(commands, banner="A thermostat.\n")) as (client, _):
         reply = await client.ask(b"", {}, "GET")
         assert (reply.status, reply.body) == (200, b"A thermostat.\n")
         assert reply.headers["content-type"] == "text/plain"
         head = await client.ask(b"", {}, "HEAD")
         assert (head.status, head.body) == (200, b"")
         assert head.headers["content-length"] == reply.headers["content-length"]
+
+
+@on_every_loop
+async def test_a_browser_learns_little_where_credentials_are_asked_for(
+    commands: Commands, guarded: HttpSettings
+) -> None:
+    async with web(Server(commands, banner="A thermostat.\n"), guarded) as (client, _):
+        reply = await client.ask(b"", {}, "GET")
+        assert reply.status == 200
+        assert b"thermostat" not in reply.body
+        assert "bridle" in reply.body.decode().lower()
 
 
 @pytest.mark.parametrize(

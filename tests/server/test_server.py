@@ -212,7 +212,7 @@ async def test_tls_channels_answer_over_tls_and_know_whom_they_answer(tmp_path: 
     tls = server_context(
         {"trust-anchor": str(anchor), **{key: str(tmp_path / name) for key, name in files.items()}}
     )
-    async with serving(manager, "https://127.0.0.1:0", settings=HttpSettings(tls)) as server:
+    async with serving(manager, "https://127.0.0.1:0", settings=HttpSettings(tls=tls)) as server:
         endpoint = server.channels[0].endpoint
         assert endpoint.transport == "https"
         context = client_context(str(anchor), str(tmp_path / "client"))

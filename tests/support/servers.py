@@ -212,7 +212,7 @@ class Site:
     @contextlib.contextmanager
     def served(self, manager: CommandManager, settings: HttpSettings | None = None) -> Iterator[str]:
         """A real server for the commands of a manager; its endpoint."""
-        settings = settings or HttpSettings(self.server_tls)
+        settings = settings or HttpSettings(tls=self.server_tls)
         wanted = f"unix:{self.directory / 'served'}" if self.wire == "unix" else f"{self.wire}://127.0.0.1:0"
         with served(manager, wanted, settings) as endpoint:
             yield endpoint

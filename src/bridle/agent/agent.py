@@ -7,7 +7,8 @@ answered in the order asked. It does what Kea's Control Agent did (``facts/kea.m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+import logging
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -17,17 +18,34 @@ from bridle.agent.configuration import AgentSettings, agent_channels, describe, 
 from bridle.agent.forwarding import KeaService, Service, ServiceSettings, not_configured
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import JSON, Command, Response
+from bridle.core.results import Result
 from bridle.core.version import VERSION
 from bridle.daemon.channels import ChannelSettings
 from bridle.daemon.daemon import Daemon, Phrases
 from bridle.daemon.document import Document
 from bridle.daemon.plugins import Plugins
 from bridle.server import Answer
+from bridle.server.http import answer_with
 from bridle.wire.http import HttpResponse
 from bridle.wire.kea import EnvelopeError, addressed_services, decode_answer, encode_answer
-from bridle.wire.kea_http import error, wrap, wrap_raw
+from bridle.wire.kea_http import error, wrap_raw
 
-__all__ = ["Agent"]
+__all__ = ["SERVICES_LIMIT", "Agent"]
+
+# Services of one command: more than any site has daemons on a host; each costs a task while it is asked.
+SERVICES_LIMIT = 64
+
+# Kea's names of how grave a message is.
+SEVERITIES = {
+    "FATAL": logging.CRITICAL,
+    "ERROR": logging.ERROR,
+    "WARN": logging.WARNING,
+    "INFO": logging.INFO,
+    "DEBUG": logging.DEBUG,
+    "NONE": logging.CRITICAL + 1,
+}
+
+_log = logging.getLogger("bridle.agent")
 
 _UNSUPPORTED = (
     "'{name}' command not supported. You did not include \"service\" parameter in the command, "
@@ -59,6 +77,7 @@ class Agent(Daemon):
     def __init__(self, *, listen: tuple[str, int] | None = None) -> None:
         self._listen = listen
         self._services: dict[str, Service] = {}
+        self._own = answer_with(self.manager.process_command)
         self._plugins = Plugins(self.manager)
 
     @property
@@ -93,6 +112,7 @@ class Agent(Daemon):
         assert isinstance(configuration, AgentSettings)
         services = {one.name: self._service(one) for one in configuration.services}
         self._plugins.replace(configuration.plugins)
+        _log_as(configuration.loggers)
         before, self._services = self._services, services
         for name, service in before.items():
             if services.get(name) is not service:
@@ -117,13 +137,11 @@ class Agent(Daemon):
             services = addressed_services(command)
         except EnvelopeError as wrong:
             return error(str(wrong))
+        if len(services) > SERVICES_LIMIT:
+            return error(f"too many services: at most {SERVICES_LIMIT} are asked at once")
         if services:
             return self._forward(command, services)
-        outcome = self.manager.process_command(command)
-        return wrap([outcome]) if isinstance(outcome, Response) else self._own(outcome)
-
-    async def _own(self, outcome: Awaitable[Response]) -> HttpResponse:
-        return wrap([await outcome])
+        return self._own(command)
 
     async def _forward(self, command: Command, services: tuple[str, ...]) -> HttpResponse:
         if len(services) == 1:
@@ -131,10 +149,15 @@ class Agent(Daemon):
         return wrap_raw(await asyncio.gather(*(self._ask(command, name) for name in services)))
 
     async def _ask(self, command: Command, name: str) -> bytes:
-        if self.manager.hooked:
-            return await self._ask_with_hooks(command, name)
-        service = self._services.get(name)
-        return not_configured(name) if service is None else await service.forward(command)
+        try:
+            if self.manager.hooked:
+                return await self._ask_with_hooks(command, name)
+            service = self._services.get(name)
+            return not_configured(name) if service is None else await service.forward(command)
+        except Exception as failure:
+            # One service's trouble is not to cost the others their answers.
+            _log.exception("%r could not be passed on to %s", command.name, name)
+            return encode_answer(Response(Result.ERROR, f"internal server error: {failure}"))
 
     async def _ask_with_hooks(self, command: Command, name: str) -> bytes:
         alone = msgspec.structs.replace(command, services=(name,))
@@ -150,3 +173,20 @@ class Agent(Daemon):
             return answer
         reviewed = self.manager.review(alone, response)
         return answer if reviewed is response else encode_answer(reviewed)
+
+
+def _log_as(loggers: Sequence[Mapping[str, JSON]]) -> None:
+    """Use the severity that a configuration asks for; where the log goes is for whoever starts the agent."""
+    for logger in loggers:
+        severity = str(logger.get("severity", "INFO")).upper()
+        if severity in SEVERITIES:
+            logging.getLogger("bridle").setLevel(SEVERITIES[severity])
+        for key in ("output_options", "output-options"):
+            outputs = logger.get(key, [])
+            names = (
+                [one.get("output") for one in outputs if isinstance(one, dict)]
+                if isinstance(outputs, list)
+                else []
+            )
+            if any(name not in ("stderr", "stdout") for name in names):
+                _log.warning("loggers: %s are not used: the log goes to standard error", names)

@@ -144,6 +144,10 @@ class _Reader:
             tls = read_tls(service)
         except EndpointError as error:
             raise self._document.error(str(error), path) from error
+        except ConfigurationError as error:
+            if error.position:
+                raise
+            raise self._document.error(f"{name}: {error.text}", path) from error
         timeout, connections = service.get("timeout", TIMEOUT), service.get("connections", CONNECTIONS)
         for key in ("timeout", "connections"):
             number = service.get(key, 1)
@@ -161,6 +165,8 @@ class _Reader:
                 raise self._document.error("Mandatory 'socket-name' parameter missing", path)
             return Endpoint("unix", path=name)
         if kind in ("http", "https"):
+            # Whoever names certificates wants TLS, as a listener that names them speaks it.
+            kind = "https" if service.get("trust-anchor") else kind
             port = service.get("socket-port", 8000)
             assert isinstance(port, int)
             if not 0 < port <= 65535:

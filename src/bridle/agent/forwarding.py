@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
 from bridle.wire.kea import KeaForwarder, check_answer, encode_answer, encode_forwarded
 from bridle.wire.kea_http import KeaHttpForwarder
+
+_log = logging.getLogger("bridle.agent")
 
 __all__ = ["CONNECTIONS", "TIMEOUT", "Service", "ServiceSettings", "not_configured"]
 
@@ -104,9 +107,11 @@ class KeaService:
             return check_answer(await self._exchange(encode_forwarded(command)))
         except ArgumentError as error:
             return _failure(error.text)
-        except DeadlineExceeded:
+        except DeadlineExceeded as error:
+            _log.warning("service %s: %s", name, error)
             return _offline(name, "Operation canceled")
         except TransportError as error:
+            _log.warning("service %s: %s", name, error)
             return _offline(name, error.text)
         except RemoteProtocolError as error:
             if error.text == "End of file":

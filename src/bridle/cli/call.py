@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import click
@@ -16,8 +17,22 @@ from bridle.core.results import row
 
 __all__ = ["command"]
 
+# Negative numbers are arguments, though they begin with a dash. Whatever else does is an option, or a typing
+# error that must not be sent to a daemon.
+_NUMBER = re.compile(r"-[0-9.][0-9.eE+-]*")
+_GUARD = "\0"
 
-@click.command("call", context_settings={"ignore_unknown_options": True})
+
+class _Call(click.Command):
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        guarded = []
+        for before, word in zip(["", *args], args, strict=False):
+            is_value = before.startswith("--") and before not in ("--", "--json")
+            guarded.append(f"{_GUARD}{word}" if _NUMBER.fullmatch(word) and not is_value else word)
+        return super().parse_args(context, guarded)
+
+
+@click.command("call", cls=_Call)
 @click.argument("endpoint")
 @click.argument("name", metavar="COMMAND")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -55,7 +70,7 @@ def command(
     """
     for word in (name, *services):
         check_text(word)
-    body = parse_arguments(arguments)
+    body = parse_arguments([word.removeprefix(_GUARD) for word in arguments])
     client = open_client(
         endpoint, timeout=timeout, user=user, password_file=password_file, ca=ca, cert=cert, key=key
     )

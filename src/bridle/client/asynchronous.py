@@ -32,6 +32,9 @@ __all__ = ["AsyncClient", "Pool", "Talk"]
 
 # Connections that wait for another call; more are closed when their call is done.
 IDLE_CONNECTIONS = 32
+# Seconds after which a kept connection is not trusted any more: servers close theirs after 30 (HTTP) or 60,
+# and a question that crosses the end would be lost.
+IDLE_TIME = 20.0
 # Bytes read at once; Kea sends 32 KiB at a time. A larger buffer costs more to make than it saves.
 READ_SIZE = 64 * 1024
 
@@ -71,7 +74,8 @@ class _Exchange(Generic[Q, A]):
         self._endpoint = endpoint
         self._answer: asyncio.Future[A] | None = None
         self._begun = False
-        self.open = False
+        self.open: bool = False
+        self.rested: float = 0.0
 
     def _send(self, data: bytes) -> None:
         raise NotImplementedError
@@ -271,15 +275,17 @@ class Pool(Generic[Q, A]):
         return result
 
     def _kept(self) -> _Exchange[Q, A] | None:
+        oldest = asyncio.get_running_loop().time() - IDLE_TIME
         while self._idle:
             connection = self._idle.pop()
-            if connection.reusable:
+            if connection.reusable and connection.rested >= oldest:
                 return connection
             connection.close()
         return None
 
     def _keep(self, connection: _Exchange[Q, A]) -> None:
         if connection.reusable and len(self._idle) < IDLE_CONNECTIONS:
+            connection.rested = asyncio.get_running_loop().time()
             self._idle.append(connection)
         else:
             connection.close()

@@ -7,6 +7,7 @@
     ├── ArgumentError           an argument is missing, unknown, or of the wrong type
     ├── ConfigurationError      a configuration cannot be used; says file:line.column
     ├── DeclarationError        a handler cannot be a command as it is declared
+    ├── Gap                     events that a reader asks for are no longer remembered
     ├── EndpointError           an endpoint is malformed, or cannot be listened on
     ├── ProtocolError
     │   ├── LocalProtocolError  you used a connection wrongly

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from bridle.core.errors import BridleError
 from bridle.core.messages import JSON, Event
 
 __all__ = ["HISTORY", "EventLog", "Gap"]
@@ -15,7 +16,7 @@ HISTORY = 1000
 Listener = Callable[[Event], None]
 
 
-class Gap(LookupError):
+class Gap(BridleError, LookupError):
     """The events that a reader asks for are gone. ``oldest`` is the first one still remembered."""
 
     def __init__(self, wanted: int, oldest: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from bridle.core.errors import ConfigurationError
+from bridle.core.errors import ConfigurationError, EndpointError
 from bridle.core.messages import JSON
 from bridle.daemon.document import Document
 from bridle.net.endpoint import Endpoint
@@ -185,9 +185,9 @@ def read_http(
         str(item.get(key, "")) for key in ("trust-anchor", "cert-file", "key-file", "cert-required")
     )
     endpoint = Endpoint("https" if tls else "http", path="/", host=host, port=port)
-    return ChannelSettings(
-        endpoint, HttpSettings(tls, basic, _headers(item, path, document)), secured if tls else ()
-    )
+    certificate = (secured[1], secured[2]) if tls else None
+    http = HttpSettings(tls, certificate, basic, _headers(item, path, document))
+    return ChannelSettings(endpoint, http, secured if tls else ())
 
 
 def _headers(
@@ -252,6 +252,11 @@ class ControlChannels:
                 raise ConfigurationError(
                     f"Can not switch from {words[0]} to {words[1]} sockets using the same address and port."
                 )
+            if before.secured[:1] != settings.secured[:1]:
+                raise ConfigurationError(
+                    f"the trust-anchor of {before.endpoint} cannot be changed while it listens: whoever was "
+                    "trusted before would still be; use another port, or restart"
+                )
             if before.endpoint == settings.endpoint:
                 transition.wanted[place] = (settings, channel)
                 return
@@ -276,7 +281,7 @@ class ChannelTransition:
         staying = {id(channel) for _, channel in self.wanted.values()}
         for _, channel in self._current.values():
             if id(channel) not in staying:
-                self._server.retire(channel)
+                self._retire(channel)
         for settings, channel in self.wanted.values():
             channel.update(settings.http)
         self._current.clear()
@@ -285,6 +290,20 @@ class ChannelTransition:
     async def rollback(self) -> None:
         """Close what was opened for this."""
         for channel in self.opened:
-            self._server.retire(channel)
-            await channel.close(0)
+            self._retire(channel)
+            await self._close(channel)
         self.opened.clear()
+
+    # Past the point of no return nothing may raise: what is left over is told to the log.
+
+    def _retire(self, channel: Channel) -> None:
+        try:
+            self._server.retire(channel)
+        except EndpointError as error:
+            _log.error("%s: %s", channel.endpoint, error)
+
+    async def _close(self, channel: Channel) -> None:
+        try:
+            await channel.close(0)
+        except EndpointError as error:
+            _log.error("%s: %s", channel.endpoint, error)

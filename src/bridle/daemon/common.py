@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from bridle.core.errors import ArgumentError, BridleError, CommandError, ConfigurationError
-from bridle.core.manager import CommandManager
+from bridle.core.manager import Access, CommandManager
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.results import Result
 from bridle.core.version import VERSION
@@ -66,7 +66,8 @@ class CommonCommands:
         self._owner = owner
         self._uptime = uptime
         self._shut_down = shut_down
-        register = daemon.manager.register_command
+        self._registered: list[str] = []
+        register = self._register
         register("build-report", self.build_report, access="read")
         register("command-help", self.command_help, access="read")
         register("config-get", self.config_get, access="read")
@@ -78,6 +79,17 @@ class CommonCommands:
         register("shutdown", self.shutdown, access="write")
         register("status-get", self.status_get, access="read")
         register("version-get", self.version_get, access="read")
+
+    def _register(self, name: str, handler: Callable[..., object], *, access: Access) -> None:
+        # A daemon's own command of that name is there already, and stays.
+        if self._daemon.manager.definition(name) is None:
+            self._daemon.manager.register_command(name, handler, access=access)
+            self._registered.append(name)
+
+    def deregister(self) -> None:
+        """Take the common commands back, so that the daemon can be served again."""
+        while self._registered:
+            self._daemon.manager.deregister_command(self._registered.pop())
 
     def build_report(self, command: Command) -> Response:
         """Tell what the daemon is built from and runs on."""

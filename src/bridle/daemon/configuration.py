@@ -29,6 +29,10 @@ __all__ = ["Configurable", "ConfigurationOwner", "Held", "RestoreError"]
 
 _log = logging.getLogger("bridle.daemon")
 
+# Seconds that a daemon may take to make a configuration hold, while every other change waits: as long as an
+# agent waits for the answer.
+APPLY_TIMEOUT = 60.0
+
 
 class RestoreError(ConfigurationError):
     """A configuration failed, and the one before could not be restored: the daemon may be in between."""
@@ -171,7 +175,13 @@ class ConfigurationOwner:
     async def _let_hold(self, held: Held) -> None:
         outcome = self._daemon.apply_configuration(held.settings)
         if inspect.isawaitable(outcome):
-            await outcome
+            try:
+                async with asyncio.timeout(APPLY_TIMEOUT):
+                    await outcome
+            except TimeoutError as error:
+                raise ConfigurationError(
+                    f"the configuration was not applied in {APPLY_TIMEOUT:g} seconds"
+                ) from error
 
     async def _restore(self, first: Exception) -> None:
         if self._held is None:

@@ -126,7 +126,7 @@ class Daemon:
         if self.Configuration is None:
             return value
         try:
-            return msgspec.convert(value, self.Configuration)
+            return msgspec.convert(value, self.Configuration, str_keys=True)
         except msgspec.ValidationError as error:
             raise _explain(error, self.root, document) from error
 

@@ -104,6 +104,8 @@ def _include(name: str, including: str) -> tuple[str, str]:
 
 def _content(name: str) -> str:
     path = FilePath(name)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ConfigurationError(f"{name} is not a file")
     if path.stat().st_size > FILE_LIMIT:
         raise ConfigurationError(f"{name} is too large: more than {FILE_LIMIT} bytes")
     # Comments may be in any encoding; the rest is checked where it stands.

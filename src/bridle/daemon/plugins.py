@@ -107,6 +107,8 @@ class Plugins:
         before = [plugin.settings for plugin in self._loaded]
         if list(wanted) == before and not anew:
             return
+        for settings in wanted:
+            _import(settings.library)  # most failures show here, before anything is touched
         self.unload()
         try:
             self._load(wanted)

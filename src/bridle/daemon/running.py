@@ -27,6 +27,10 @@ __all__ = ["Running", "loop_factory", "run", "serve"]
 
 _log = logging.getLogger("bridle.daemon")
 
+# Seconds for a daemon's own stop(): longer than the grace of its channels, shorter than a service manager
+# waits, which mostly is 90.
+STOP_TIMEOUT = 30.0
+
 
 class Running:
     """A daemon that listens."""
@@ -43,6 +47,12 @@ class Running:
         """Ask the daemon to end with this exit status. The first one asked for counts."""
         if not self._exit.done():
             self._exit.set_result(exit_value)
+
+    def interrupt(self, task: asyncio.Task[int]) -> None:
+        """End for a signal; a second one does not wait for anything any more."""
+        if self._exit.done():
+            task.cancel()
+        self.shut_down(0)
 
     def reload(self) -> None:
         """Ask for the configuration file to be read again; what goes wrong is logged."""
@@ -94,7 +104,9 @@ async def serve(
     server = Server(daemon.manager, answer=daemon.http_answer, banner=lambda: daemon.banner)
     owner = ConfigurationOwner(daemon, configuration_file)
     running = Running(daemon, server, owner)
-    CommonCommands(daemon, owner, uptime=lambda: int(time.monotonic() - began), shut_down=running.shut_down)
+    common = CommonCommands(
+        daemon, owner, uptime=lambda: int(time.monotonic() - began), shut_down=running.shut_down
+    )
     try:
         if configuration_file is None:
             await owner.change(Document({daemon.root: {}}))
@@ -108,10 +120,21 @@ async def serve(
             await server.listen(endpoint)
         yield running
     finally:
-        await running.stop_reloading()
-        await server.close(GRACE)
-        if started:
+        try:
+            await running.stop_reloading()
+            await server.close(GRACE)
+        finally:
+            common.deregister()
+            if started:
+                await _stop(daemon)
+
+
+async def _stop(daemon: Daemon) -> None:
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT):
             await daemon.stop()
+    except TimeoutError:
+        _log.error("%s did not stop in %s s and is left behind", daemon.root, STOP_TIMEOUT)
 
 
 async def _main(
@@ -121,9 +144,15 @@ async def _main(
     on_ready: Callable[[Running], None] | None,
 ) -> int:
     loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    # From the first moment on: a signal that comes early must not end the process by default.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     async with serve(daemon, *endpoints, configuration_file=configuration_file) as running:
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, running.shut_down, 0)
+            loop.add_signal_handler(number, running.interrupt, task)
         loop.add_signal_handler(signal.SIGHUP, running.reload)
         if on_ready is not None:
             on_ready(running)
@@ -155,9 +184,12 @@ def run(
     Raises:
         SystemExit: with the daemon's exit value where that is not 0, with 1 where it could not start.
     """
+    status: int | None = None
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             status = runner.run(_main(daemon, endpoints, configuration_file, on_ready))
+    except asyncio.CancelledError:
+        status = 0 if status is None else status
     except BridleError as error:
         print(f"{daemon.root}: {error}", file=sys.stderr)  # noqa: T201 - a daemon that cannot start says why
         status = 1

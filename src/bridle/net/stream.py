@@ -357,4 +357,6 @@ class StreamListener:
             _log.warning("cutting %d connections that did not end in %s s", len(self.connections), grace)
         for connection in tuple(self.connections):
             connection.abort()
+        for task in tuple(self._tasks):
+            task.cancel()
         await asyncio.sleep(0)

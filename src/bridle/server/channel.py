@@ -25,9 +25,11 @@ Answer: TypeAlias = "Callable[[Command], HttpResponse | Awaitable[HttpResponse]]
 
 
 class HttpSettings(msgspec.Struct, frozen=True):
-    """What an HTTP channel needs besides its address. ``headers`` go into every answer."""
+    """What an HTTP channel needs besides its address. ``certificate`` is the files of the chain and its key,
+    which are read again when the settings are used anew; ``headers`` go into every answer."""
 
     tls: ssl.SSLContext | None = None
+    certificate: tuple[str, str] | None = None
     authentication: BasicAuthentication | None = None
     headers: tuple[tuple[str, str], ...] = ()
 

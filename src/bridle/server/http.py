@@ -22,6 +22,8 @@ __all__ = ["HttpChannel", "HttpCommands", "answer_with"]
 
 _log = logging.getLogger("bridle.server")
 
+_SHORT_BANNER = "Managed by Bridle.\n"
+
 
 def answer_with(execute: Callable[[Command], Outcome]) -> Answer:
     """Answer HTTP commands as a daemon does: in a list of one."""
@@ -65,7 +67,11 @@ class HttpCommands:
     def __call__(self, request: HttpRequest, peer: Peer) -> HttpResponse | Awaitable[HttpResponse]:
         """Answer a request: syntax first, then who asks, then the command (``facts/kea.md`` §2.1)."""
         if request.method in ("GET", "HEAD") and request.target == "/":
-            banner = self._banner if isinstance(self._banner, str) else self._banner()
+            authentication = self.settings.authentication
+            if authentication is not None and authentication.required:
+                banner = _SHORT_BANNER  # who did not say who they are learn no more
+            else:
+                banner = self._banner if isinstance(self._banner, str) else self._banner()
             return self._dressed(HttpResponse(200, banner.encode(), content_type="text/plain"))
         command = read_request(request, peer)
         if isinstance(command, HttpResponse) and command.status != 200:
@@ -99,12 +105,24 @@ class HttpChannel:
         self.endpoint = endpoint
         self._listener = listener
         self._commands = commands
+        self._tls = commands.settings.tls
 
     def update(self, settings: HttpSettings) -> None:
+        """Use other settings for the requests and the TLS handshakes to come."""
         self._commands.settings = settings
+        if self._tls is None or settings.tls is None or settings.certificate is None:
+            return
+        # The listener keeps its context; what it is made of can be renewed in it.
+        try:
+            self._tls.load_cert_chain(*settings.certificate)
+            self._tls.verify_mode = settings.tls.verify_mode
+        except OSError as error:
+            _log.error("%s goes on with its old certificate: %s", self.endpoint, error)
 
     def retire(self) -> None:
+        """Take no new connections; each open one ends with its next answer, or when it is idle."""
         self._listener.retire()
 
     async def close(self, grace: float = GRACE) -> None:
+        """Take no new connections, deliver the answers in flight within ``grace`` seconds, end."""
         await self._listener.close(grace)

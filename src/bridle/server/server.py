@@ -39,8 +39,10 @@ class _StreamChannel:
         self.file.close()
 
     async def close(self, grace: float = GRACE) -> None:
-        self.retire()
-        await self._listener.close(grace)
+        try:
+            self.retire()
+        finally:
+            await self._listener.close(grace)
 
 
 class Server:
@@ -126,10 +128,14 @@ class Server:
         return HttpChannel(real, listener, commands)
 
     def retire(self, channel: Channel) -> None:
-        """Close a channel to new connections and forget it; its open connections go on."""
-        channel.retire()
+        """Close a channel to new connections; its open connections go on, until :meth:`close` at the latest.
+
+        Raises:
+            EndpointError: its files could not be removed; it listens no more nevertheless.
+        """
         self._channels.remove(channel)
         self._retired.append(channel)
+        channel.retire()
 
     async def close(self, grace: float = GRACE) -> None:
         """Close all channels at once, delivering the answers in flight within ``grace`` seconds.

@@ -12,8 +12,8 @@ How the four wires fit:
 ``binrpc``        any number of commands; ``Command.tag`` is the cookie; faults are answers or Refusals
 ``fifo``          ``Command.tag`` is the name of the reply fifo; over TCP ``closing`` after the answer
 ``bngblaster``    as ``kea``, with another grammar and other words
-``pacemaker``     libqb's carrier delivers whole messages; ``acknowledge`` fills the response ring at once,
-                  ``respond`` and ``notify`` fill the ring that ``Command.tag`` says
+``pacemaker``     libqb's carrier delivers whole messages; ``Command.tag`` says which ring ``respond`` fills,
+                  ``notify`` fills the event ring
 ================  =========================================================================================
 """
 

@@ -131,7 +131,7 @@ def read_command(text: bytes, peer: Peer, *, name: str = "<wire>", first_line: i
 
 def _read_plain_command(text: bytes, peer: Peer, name: str, first_line: int) -> Command | None:
     """Read a command that is strict JSON and a proper envelope: nearly all are. None: look closer."""
-    if text.count(b"[") + text.count(b"{") > kea_reader.NESTING_LIMIT:
+    if text.count(b"[") + text.count(b"{") > kea_reader.NESTING_LIMIT and _is_too_deep(text):
         return None
     try:
         envelope = _decode_envelope(kea_json.mend_escapes(text))
@@ -142,6 +142,14 @@ def _read_plain_command(text: bytes, peer: Peer, name: str, first_line: int) -> 
         return None
     body = envelope.arguments
     return Command(envelope.command, body, peer, _names(service), Text(text, name, first_line), service)
+
+
+def _is_too_deep(text: bytes) -> bool:
+    """Whether a text is nested beyond the limit, or is none that the framer understands."""
+    try:
+        return Feed(max(len(text), 1)).push(text) is None
+    except FeedError:
+        return True
 
 
 def _names(service: JSON | UnsetType) -> tuple[str, ...]:
