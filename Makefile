@@ -18,11 +18,12 @@ run: $(VENV)/.installed ## start the agent and the example daemons (PORT=8000)
 test: $(VENV)/.tested peers ## run all tests, with the real programs where they are installed
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
-check: $(VENV)/.tested ## ruff, mypy, import-linter, type completeness
+check: $(VENV)/.tested ## ruff, mypy, import-linter, type completeness, reference page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/generate_reference.py --check
 	PATH=$(CURDIR)/$(BIN):$$PATH basedpyright --verifytypes bridle --ignoreexternal
 
 bench: $(VENV)/.tested peers ## ours and the real programs side by side

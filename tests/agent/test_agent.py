@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import os
 import signal
 import ssl
@@ -240,6 +241,28 @@ def test_sighup_reads_the_file_again(short_path: Path) -> None:
         assert post(running.port, command).body == b'[ { "arguments": 5, "result": 0 } ]'
 
 
+@on_virtual_clock
+async def test_the_severity_of_the_log_is_what_the_configuration_says(
+    short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger("bridle")
+    before = log.level
+    try:
+        for severity, level in (
+            ("ERROR", logging.ERROR),
+            ("debug", logging.DEBUG),
+            ("WARN", logging.WARNING),
+        ):
+            loggers: JSON = [{"name": "kea-ctrl-agent", "severity": severity}]
+            async with agent(short_path, {}, loggers=loggers):
+                assert log.level == level
+        outputs: JSON = [{"name": "x", "output_options": [{"output": "/var/log/kea.log"}]}]
+        async with agent(short_path, {}, loggers=outputs):
+            assert "['/var/log/kea.log'] are not used: the log goes to standard error" in caplog.text
+    finally:
+        log.setLevel(before)
+
+
 # Who may ask.
 
 
@@ -334,13 +357,14 @@ async def test_the_agent_shows_its_certificate_to_a_daemon_that_asks_for_one(
     on_https: dict[str, JSON] = {"socket-type": "https", "socket-port": port}
     services: dict[str, JSON | Path] = {
         "known": {**on_https, **certificates.keys(certificates.client)},
+        "implied": {**on_https, "socket-type": "http", **certificates.keys(certificates.client)},
         "stranger": on_https,
     }
     entries: JSON = {"control-sockets": [{**on_https, **certificates.keys(certificates.server)}]}
     async with served(short_path, configuration=entries), agent(short_path, services) as front:
-        reply = await front.ask("repeat", "known", "stranger", arguments=[1])
-        known, stranger = reply.answers
-        assert known == {"arguments": 1, "result": 0}
+        reply = await front.ask("repeat", "known", "implied", "stranger", arguments=[1])
+        known, implied, stranger = reply.answers
+        assert known == implied == {"arguments": 1, "result": 0}
         assert stranger["result"] == 1
         assert "unable to forward command to the stranger service: " in str(stranger["text"])
 

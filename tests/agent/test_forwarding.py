@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bridle.agent.agent import SERVICES_LIMIT
 from bridle.testing import elapsed
 from tests.support.front import (
     JSON,
@@ -80,6 +81,15 @@ async def test_a_service_that_fails_does_not_spoil_the_others(short_path: Path) 
             {"result": 1, "text": "forwarding socket is not configured for the server type unknown"},
             {"result": 0},
         ]
+
+
+@on_virtual_clock
+async def test_so_many_services_are_asked_and_no_more(short_path: Path) -> None:
+    async with backend(short_path / "a") as seen, agent(short_path, {"a": short_path / "a"}) as front:
+        assert len((await front.ask("foo", *["a"] * SERVICES_LIMIT)).answers) == SERVICES_LIMIT
+        reply = await front.ask("foo", *["a"] * (SERVICES_LIMIT + 1))
+        assert reply.answer == {"result": 1, "text": "too many services: at most 64 are asked at once"}
+        assert len(seen.requests) == SERVICES_LIMIT
 
 
 # How long.

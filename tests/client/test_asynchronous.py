@@ -13,9 +13,9 @@ import pytest
 import trustme
 
 import bridle
-from bridle import AsyncClient, Server
+from bridle import AsyncClient, Peer, Server
 from bridle.client import TIMEOUT
-from bridle.client.asynchronous import IDLE_CONNECTIONS
+from bridle.client.asynchronous import IDLE_CONNECTIONS, IDLE_TIME
 from bridle.testing import elapsed
 from tests.support.loops import LOOPS, on_every_loop, on_virtual_clock
 from tests.support.servers import Site, answer, full_backlog, take, until_it_leaves
@@ -56,12 +56,12 @@ class Counted(Commands):
 
 
 @asynccontextmanager
-async def calling(place: str, commands: Commands, **options: float) -> AsyncIterator[AsyncClient]:
+async def calling(place: str, commands: Commands, *, timeout: float = TIMEOUT) -> AsyncIterator[AsyncClient]:
     """A client of a server on the same loop."""
     server = Server(commands)
     try:
         channel = await server.listen(place)
-        async with bridle.connect_async(channel.endpoint, **options) as client:
+        async with bridle.connect_async(channel.endpoint, timeout=timeout) as client:
             yield client
         await turns()
     finally:
@@ -240,14 +240,17 @@ async def test_closing_while_a_call_is_under_way_lets_it_end_and_leaves_nothing(
 # Loops
 
 
+@pytest.mark.filterwarnings("ignore:unclosed")
+@pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("wire", ["unix", "http"])
 def test_a_client_may_be_used_on_one_loop_after_another(
-    short_path: Path, authority: trustme.CA, wire: str, loop: str
+    short_path: Path, authority: trustme.CA, wire: str, loop: str, closed: bool
 ) -> None:
     async def use() -> None:
         await client.call("x", timeout=5)
-        await client.close()
+        if closed:
+            await client.close()
 
     steps = [take, answer(keep=True), take, answer(keep=True), until_it_leaves]
     with Site(wire, short_path, authority).scripted(steps) as server:
@@ -257,3 +260,25 @@ def test_a_client_may_be_used_on_one_loop_after_another(
                 runner.run(use())
         assert len(server.taken) == 3
     gc.collect()
+
+
+# Connections that rest
+
+
+@on_virtual_clock
+async def test_a_connection_that_has_rested_for_long_is_not_trusted(place: str, commands: Commands) -> None:
+    seen: list[Peer] = []
+
+    def who(peer: Peer) -> None:
+        seen.append(peer)
+
+    commands.register_command("who", who)
+    async with calling(place, commands) as client:
+        await client.call("who")
+        await asyncio.sleep(IDLE_TIME - 1)
+        await client.call("who")
+        await asyncio.sleep(IDLE_TIME + 1)
+        await client.call("who")
+    # A connection has one peer, and another one has another, even if it looks the same.
+    assert seen[0] is seen[1]
+    assert seen[1] is not seen[2]

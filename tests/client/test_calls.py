@@ -8,7 +8,7 @@ from bridle import JSON, Command, CommandError, CommandManager, Response
 from bridle.access.basic import BasicAuthentication
 from bridle.server import HttpSettings
 from tests.client.conftest import Connect, on_http
-from tests.support.servers import Site, answer, signal, take, until_it_leaves
+from tests.support.servers import Site, Step, answer, signal, take, until_it_leaves
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_success_and_emptiness_are_returned(site: Site, connect: Connect, manage
 def test_every_other_result_is_raised_with_its_evidence(
     site: Site, connect: Connect, manager: CommandManager, code: int
 ) -> None:
-    arguments = {"code": code, "text": "went wrong", "value": {"detail": 1}}
+    arguments: JSON = {"code": code, "text": "went wrong", "value": {"detail": 1}}
     with site.served(manager) as endpoint, pytest.raises(CommandError) as caught:
         connect(endpoint).call("result", arguments)
     error = caught.value
@@ -203,7 +203,7 @@ def test_a_server_that_closes_after_each_answer_is_called_anew_each_time(
 
 def test_an_answer_may_come_byte_by_byte(site: Site, connect: Connect) -> None:
     body = b'{ "result": 0, "text": "} ]", "arguments": { "a": "\\"" } }'
-    script = [take, *(bytes([byte]) for byte in site.frame(body))]
+    script: list[Step] = [take, *(bytes([byte]) for byte in site.frame(body))]
     with site.scripted(script) as server:
         assert connect(server.endpoint).call("x") == {"a": '"'}
 
@@ -252,7 +252,7 @@ def test_a_kept_connection_on_which_something_came_unasked_is_replaced(
     site: Site, connect: Connect, rest: bytes, together: bool
 ) -> None:
     last = site.frame(b'{ "result": 0 }', keep=True)
-    ending = [last + rest, signal] if together else [last, rest, signal]
+    ending: list[Step] = [last + rest, signal] if together else [last, rest, signal]
     with site.scripted([take, answer(keep=True), take, *ending, until_it_leaves], [take, answer()]) as server:
         client = connect(server.endpoint)
         client.call("x")

@@ -395,9 +395,14 @@ def test_a_port_that_is_taken_changes_nothing(short_path: Path) -> None:
 
 
 @pytest.fixture
-def certificates(tmp_path: Path) -> dict[str, JSON]:
+def authority() -> trustme.CA:
+    """Who issues certificates."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def certificates(tmp_path: Path, authority: trustme.CA) -> dict[str, JSON]:
     """Certificates for a listener on 127.0.0.1, and the keys of a configuration that name them."""
-    authority = trustme.CA()
     server = authority.issue_cert("127.0.0.1", "localhost")
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     server.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
@@ -454,6 +459,70 @@ def test_http_and_https_do_not_change_places_on_one_port(
     run(main())
 
 
+def shown_certificate(port: int, certificates: dict[str, JSON]) -> bytes:
+    """The certificate that a listener shows to those who connect now."""
+    context = trusting(certificates, own=True)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+    ):
+        found = secured.getpeercert(binary_form=True)
+        assert found is not None
+        return found
+
+
+@on_every_loop
+async def test_a_certificate_that_was_renewed_is_shown_after_a_reload(
+    short_path: Path, certificates: dict[str, JSON], authority: trustme.CA
+) -> None:
+    port = free_port()
+    entries = sockets(web(port, **certificates))
+    async with served(short_path, configuration=entries) as site:
+        before = await asyncio.to_thread(shown_certificate, port, certificates)
+        assert await asyncio.to_thread(shown_certificate, port, certificates) == before
+        renewed = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+        renewed.write_to_path(str(certificates["cert_file"]))
+        assert (await site.ask("config-reload")).result == 0
+        after = await asyncio.to_thread(shown_certificate, port, certificates)
+        assert after != before
+
+
+@on_every_loop
+async def test_whether_a_certificate_is_required_changes_without_a_new_listener(
+    short_path: Path, certificates: dict[str, JSON]
+) -> None:
+    port = free_port()
+    async with served(short_path, configuration=sockets(web(port, **certificates))) as site:
+        for required in (False, True):
+            entries = sockets(web(port, **certificates, cert_required=required))
+            assert (await change(site, entries)).result == 0
+            tls = trusting(certificates, own=False)
+            async with bridle.connect_async(f"https://127.0.0.1:{port}", tls=tls) as client:
+                if required:
+                    with pytest.raises(bridle.TransportError):
+                        await client.execute("repeat", ["x"])
+                else:
+                    assert (await client.execute("repeat", ["x"])).value == "x"
+
+
+def test_whom_a_listener_trusts_does_not_change_while_it_listens(
+    short_path: Path, certificates: dict[str, JSON]
+) -> None:
+    other = short_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+
+    async def main() -> None:
+        port = free_port()
+        async with served(short_path, configuration=sockets(web(port, **certificates))) as site:
+            changed = {**certificates, "trust_anchor": str(other)}
+            answer = await change(site, sockets(web(port, **changed)))
+            assert answer.result == 1
+            assert f"the trust-anchor of https://127.0.0.1:{port} cannot be changed" in str(answer.text)
+            assert (await change(site, sockets(web(free_port(), **changed)))).result == 0
+
+    run(main())
+
+
 def test_a_certificate_file_that_is_missing_is_named_with_its_place(
     short_path: Path, certificates: dict[str, JSON]
 ) -> None:
@@ -474,17 +543,23 @@ def test_a_certificate_file_that_is_missing_is_named_with_its_place(
     run(main())
 
 
-def test_a_browser_is_told_what_listens(short_path: Path) -> None:
+def test_a_browser_is_told_what_listens_unless_only_some_may_know(short_path: Path) -> None:
+    async def look(port: int) -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = (await reader.read()).decode()
+        writer.close()
+        await writer.wait_closed()
+        assert "Content-Type: text/plain" in answer
+        return answer.partition("\r\n\r\n")[2]
+
     async def main() -> None:
-        port = free_port()
-        async with served(short_path, configuration=sockets(web(port))):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            answer = (await reader.read()).decode()
-            writer.close()
-            await writer.wait_closed()
-            assert "Content-Type: text/plain" in answer
-            assert "Kettle, managed by Bridle." in answer
+        port, secured = free_port(), free_port()
+        clients: JSON = {"clients": [{"user": "amy", "password": "x"}]}
+        entries = sockets(web(port), web(secured, authentication=clients))
+        async with served(short_path, configuration=entries):
+            assert (await look(port)).startswith("Kettle, managed by Bridle.")
+            assert await look(secured) == "Managed by Bridle.\n"
 
     run(main())
 

@@ -239,6 +239,25 @@ def test_others_are_answered_from_the_old_configuration_during_a_change(short_pa
     run(main())
 
 
+def test_a_configuration_that_is_never_applied_is_given_up_after_a_minute(short_path: Path) -> None:
+    class Stuck(Kettle):
+        async def configure(self, configuration: object) -> None:  # type: ignore[override]
+            super().configure(configuration)
+            if self.applied[-1] == 500:
+                await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with served(short_path, Stuck()) as site:
+            async with bridle.connect_async(f"unix:{site.socket}", timeout=100) as client:
+                answer = await client.execute("config-set", {"Stuck": {"degrees": 500}})
+            assert (answer.result, answer.text) == (1, "the configuration was not applied in 60 seconds")
+            assert elapsed() == pytest.approx(60, abs=0.1)
+            assert site.daemon.applied == [90, 500, 90]
+            assert (await site.ask("config-set", {"Stuck": {"degrees": 1}})).result == 0
+
+    run(main())
+
+
 def test_the_age_counts_whole_seconds_since_the_last_load() -> None:
     async def main() -> None:
         now = 100.0

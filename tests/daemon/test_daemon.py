@@ -138,10 +138,10 @@ def test_a_daemon_s_own_command_stands_in_a_common_command_s_place(short_path: P
     async def main() -> None:
         daemon = Own()
         for _ in range(2):  # and a daemon may be served again
-            async with bridle.serve(daemon, f"unix:{short_path}/s"):
-                async with bridle.connect_async(f"unix:{short_path}/s") as client:
-                    assert await client.call("config-get") == "mine"
-                    assert await client.call("config-hash-get") is not None
+            where = f"unix:{short_path}/s"
+            async with bridle.serve(daemon, where), bridle.connect_async(where) as client:
+                assert await client.call("config-get") == "mine"
+                assert await client.call("config-hash-get") is not None
 
     run(main())
 

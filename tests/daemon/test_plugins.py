@@ -183,6 +183,49 @@ def test_a_plugin_may_be_named_as_a_module(folder: Folder, monkeypatch: pytest.M
         sys.modules.pop(name, None)
 
 
+COUNTER = """
+opened = []
+
+def load(context, parameters):
+    opened.append(1)
+    context.register_command("count", lambda: len(opened), access="read")
+
+def unload():
+    opened.pop()
+"""
+
+
+def test_a_plugin_is_imported_once_and_keeps_what_it_holds(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"plugin_of_a_test_{next(_numbers)}"
+    for library in (folder.write("counter.py", f'tell("import")\n{COUNTER}'), name):
+        folder.write(f"{name}.py", f'tell("import")\n{COUNTER}')
+        monkeypatch.syspath_prepend(str(folder.path))
+        STORY.clear()
+        try:
+            folder.load(library, number=1)
+            assert STORY == ["import"]
+            folder.load(library, number=2)
+            assert STORY == ["import"] * 2
+            assert folder.ask("count").value == 1
+            with pytest.raises(bridle.ConfigurationError):
+                folder.load(library, folder.write("broken.py", "1 / 0\n"))
+            assert folder.ask("count").value == 1
+            folder.plugins.unload()
+        finally:
+            sys.modules.pop(name, None)
+
+
+def test_the_old_set_stays_even_if_its_files_are_broken_by_now(folder: Folder) -> None:
+    library = folder.write("a.py", greeter("a"))
+    folder.load(library)
+    folder.write("a.py", "1 / 0\n")
+    with pytest.raises(bridle.ConfigurationError):
+        folder.load(folder.write("b.py", "def load(context, parameters):\n    1 / 0\n"))
+    assert folder.ask("greet-a").result == 0
+
+
 @pytest.mark.parametrize("library", ["libca_rbac.so", "/usr/lib/kea/hooks/libdhcp_rbac.so"])
 def test_kea_s_access_control_is_refused_by_name_with_what_to_do(library: str) -> None:
     with pytest.raises(bridle.ConfigurationError) as caught:

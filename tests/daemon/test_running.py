@@ -8,8 +8,10 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,6 +175,38 @@ bridle.run(bridle.Daemon(), "unix:{short_path}/s", on_ready=ready)
     assert loop.split(".")[0] in ("uvloop", "asyncio")
 
 
+def test_a_second_signal_does_not_wait_for_answers_any_more(short_path: Path) -> None:
+    with process(short_path) as daemon, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(daemon.socket))
+        client.sendall(b'{"command": "brew", "arguments": [20]}')
+        # The command before this one has been taken up once this one is answered.
+        assert ask(daemon.socket, "repeat", [1])["result"] == 0
+        os.kill(daemon.pid, signal.SIGTERM)
+        assert poll(lambda: not daemon.socket.exists())
+        began = time.monotonic()
+        os.kill(daemon.pid, signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert time.monotonic() - began < 4, "the seconds of grace are five"
+
+
+def test_a_signal_while_it_starts_ends_it_in_order(short_path: Path) -> None:
+    program = f"""
+import asyncio, pathlib, bridle
+class Slow(bridle.Daemon):
+    async def start(self):
+        pathlib.Path("{short_path}/starting").touch()
+        await asyncio.sleep(20)
+bridle.run(Slow(), "unix:{short_path}/s")
+"""
+    argv = [sys.executable, "-c", program]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as starting:
+        assert poll((short_path / "starting").exists)
+        starting.send_signal(signal.SIGTERM)
+        _, errors = starting.communicate(timeout=COMMAND_SECONDS)
+    assert (starting.returncode, errors) == (0, "")
+    assert [path.name for path in short_path.iterdir()] == ["starting"]
+
+
 # Inside a program.
 
 
@@ -219,6 +253,22 @@ def test_what_is_not_answered_in_time_is_cut_at_the_end(short_path: Path) -> Non
         assert daemon.story == ["start", "stop"]
 
     run(main())
+
+
+def test_a_daemon_that_does_not_stop_is_left_behind(
+    short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Restless(Kettle):
+        async def stop(self) -> None:
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with served(short_path, Restless()):
+            pass
+        assert elapsed() == pytest.approx(30, abs=0.1)
+
+    run(main())
+    assert "Restless did not stop in 30.0 s" in caplog.text
 
 
 @pytest.mark.parametrize("fails", ["the file", "configure"])

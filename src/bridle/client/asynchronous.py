@@ -247,6 +247,7 @@ class Pool(Generic[Q, A]):
         self._tls = tls
         self._idle: list[_Exchange[Q, A]] = []
         self._poller: Poller | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
 
     async def exchange(self, question: Q, timeout: float) -> A:
@@ -258,6 +259,10 @@ class Pool(Generic[Q, A]):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         self._closing = False
+        if self._loop is not loop:
+            # Nobody would notice an answer on what belongs to another loop, which has ended.
+            self._loop, self._poller = loop, None
+            self._idle.clear()
         connection = self._kept() or await self._connect(deadline)
         timer = loop.call_at(deadline, connection.expire)
         try:
@@ -318,9 +323,10 @@ class Pool(Generic[Q, A]):
                 return _SocketExchange(self._begin(), self._name, self._endpoint.path, self._watch())
             except BlockingIOError:
                 loop = asyncio.get_running_loop()
-                if loop.time() + BACKLOG_PAUSE >= deadline:
+                left = deadline - loop.time()
+                if left <= 0:
                     raise TimeoutError from None
-                await asyncio.sleep(BACKLOG_PAUSE)
+                await asyncio.sleep(min(BACKLOG_PAUSE, left))
 
     def _watch(self) -> Poller:
         if self._poller is None:

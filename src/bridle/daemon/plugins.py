@@ -8,11 +8,11 @@ stays.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path as FilePath
 from types import ModuleType
 
@@ -104,22 +104,21 @@ class Plugins:
         Raises:
             ConfigurationError: one cannot be loaded; the old ones are back.
         """
-        before = [plugin.settings for plugin in self._loaded]
-        if list(wanted) == before and not anew:
+        before = [(plugin.settings, plugin.module) for plugin in self._loaded]
+        if list(wanted) == [settings for settings, _ in before] and not anew:
             return
-        for settings in wanted:
-            _import(settings.library)  # most failures show here, before anything is touched
+        # Most failures show here, before anything is touched.
+        modules = [(settings, _import(settings.library)) for settings in wanted]
         self.unload()
         try:
-            self._load(wanted)
+            self._load(modules)
         except ConfigurationError:
             self.unload()
             self._load(before)
             raise
 
-    def _load(self, wanted: Sequence[PluginSettings]) -> None:
-        for settings in wanted:
-            module = _import(settings.library)
+    def _load(self, modules: Sequence[tuple[PluginSettings, ModuleType]]) -> None:
+        for settings, module in modules:
             context = PluginContext(self._manager)
             try:
                 module.load(context, dict(settings.parameters))
@@ -168,20 +167,27 @@ def _import_file(library: str) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {library}")
     # No name that an import statement could mean, and another for each file.
-    spec = importlib.util.spec_from_file_location(f"bridle plugin {path.absolute()}", path)
+    return _execute(importlib.util.spec_from_file_location(f"bridle plugin {path.absolute()}", path), library)
+
+
+def _import_module(library: str) -> ModuleType:
+    return _execute(importlib.util.find_spec(library), library)
+
+
+def _execute(spec: ModuleSpec | None, library: str) -> ModuleType:
+    """Make a module of its own each time: one that is loaded already goes on with what it holds."""
     if spec is None or spec.loader is None:
-        raise ImportError(f"not a Python file: {library}")
+        raise ImportError(f"no Python module: {library}")
     module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(spec.name)
     # Structs and dataclasses look up their module by its name.
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[spec.name]
+        if before is None:
+            del sys.modules[spec.name]
+        else:
+            sys.modules[spec.name] = before
         raise
     return module
-
-
-def _import_module(library: str) -> ModuleType:
-    known = sys.modules.get(library)
-    return importlib.reload(known) if known is not None else importlib.import_module(library)
