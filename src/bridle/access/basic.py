@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path as FilePath
 
 from bridle.core.errors import ConfigurationError
@@ -21,10 +21,13 @@ _SCHEME = "basic"
 
 
 class BasicAuthentication:
-    """Knows the credentials of a listener."""
+    """Knows the credentials of a listener: users and their passwords. A user may have several, as in Kea."""
 
-    def __init__(self, realm: str, credentials: Mapping[str, str]) -> None:
-        self._passwords = {user.encode(): password.encode() for user, password in credentials.items()}
+    def __init__(self, realm: str, credentials: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
+        pairs = credentials.items() if isinstance(credentials, Mapping) else credentials
+        self._passwords: dict[bytes, list[bytes]] = {}
+        for user, password in pairs:
+            self._passwords.setdefault(user.encode(), []).append(password.encode())
         quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
         self.challenge: str = f'Basic realm="{quoted}"'
 
@@ -43,9 +46,9 @@ class BasicAuthentication:
         except (binascii.Error, ValueError):
             return None
         # Compared even where the user is unknown, so that time does not tell who exists.
-        expected = self._passwords.get(name)
-        matches = hmac.compare_digest(password, expected if expected is not None else password + b".")
-        return name.decode("utf-8", "replace") if colon and matches and expected is not None else None
+        expected = self._passwords.get(name, [password + b"."])
+        matches = [hmac.compare_digest(password, one) for one in expected]
+        return name.decode("utf-8", "replace") if colon and any(matches) else None
 
 
 Locate = Callable[[Path], str]
@@ -75,7 +78,7 @@ class _Reader:
         credentials = [
             self._client(client, [*self._path, "clients", index]) for index, client in enumerate(clients)
         ]
-        return BasicAuthentication(default_realm if realm is None else realm, dict(credentials))
+        return BasicAuthentication(default_realm if realm is None else realm, credentials)
 
     def _client(self, client: JSON, path: list[str | int]) -> tuple[str, str]:
         if not isinstance(client, dict):

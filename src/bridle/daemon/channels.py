@@ -186,7 +186,8 @@ def read_http(
     )
     endpoint = Endpoint("https" if tls else "http", path="/", host=host, port=port)
     certificate = (secured[1], secured[2]) if tls else None
-    http = HttpSettings(tls, certificate, basic, _headers(item, path, document))
+    headers = _headers(item, path, document)
+    http = HttpSettings(tls=tls, certificate=certificate, authentication=basic, headers=headers)
     return ChannelSettings(endpoint, http, secured if tls else ())
 
 

@@ -24,7 +24,7 @@ GRACE = 5.0
 Answer: TypeAlias = "Callable[[Command], HttpResponse | Awaitable[HttpResponse]]"
 
 
-class HttpSettings(msgspec.Struct, frozen=True):
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What an HTTP channel needs besides its address. ``certificate`` is the files of the chain and its key,
     which are read again when the settings are used anew; ``headers`` go into every answer."""
 
