@@ -153,6 +153,22 @@ async def test_no_connection_is_left_to_a_service_that_is_gone(short_path: Path)
 
 
 @on_virtual_clock
+async def test_commands_that_wait_for_their_turn_leave_no_connection_either(short_path: Path) -> None:
+    entry: JSON = {"socket-name": str(short_path / "way"), "connections": 1}
+    async with (
+        served(short_path) as site,
+        counting(short_path / "way", site.socket) as seen,
+        agent(short_path, {"kettle": entry}) as front,
+    ):
+        waiting = [asyncio.create_task(front.ask("brew", "kettle", arguments=[5])) for _ in range(3)]
+        await asyncio.sleep(1)
+        await front.set(settings(front.port, {}))
+        assert [(await one).answer["arguments"] for one in waiting] == ["tea"] * 3
+        await asyncio.sleep(1)
+        assert seen.open == 0
+
+
+@on_virtual_clock
 async def test_a_service_that_stays_keeps_its_connections(short_path: Path) -> None:
     async with (
         served(short_path) as site,

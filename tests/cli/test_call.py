@@ -306,6 +306,9 @@ def test_nothing_that_steers_a_terminal_gets_there(short_path: Path) -> None:
         raw = on_terminal("call", endpoint, "x")
     assert raw.count("title") == 3
     assert not set(raw) & set("\x1b\x07\x9b\u202e")
+    raw = on_terminal("call", f"unix:{short_path}/\x1b[31mred", "x")
+    assert "red" in raw
+    assert "\x1b" not in raw
 
 
 def on_terminal(*words: str, typed: str = "") -> str:

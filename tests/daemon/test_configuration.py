@@ -221,6 +221,7 @@ def test_reloads_at_the_same_time_leave_the_latest_text(short_path: Path) -> Non
             second = asyncio.create_task(site.ask("config-reload"))
             await asyncio.gather(first, second)
             assert daemon.applied[-1] == 33
+            assert daemon.busiest == 1
 
     run(main())
 

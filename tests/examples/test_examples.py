@@ -255,6 +255,11 @@ class Site:
                     found.append(int(entry.name))
         return found
 
+    def has_taken_the_signal(self) -> bool:
+        """Whether it waits again, with no signal pending."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return "State:\tS" in status and "ShdPnd:\t0000000000000000" in status
+
     def has_left_nothing(self) -> bool:
         """Whether no process, no file and no listener is left of it."""
         return not self.children and not list(self.folder.iterdir()) and not listens(self.port)
@@ -307,6 +312,18 @@ def test_the_site_ends_in_order_when_it_is_interrupted_while_it_starts(site: Sit
     site.press_ctrl_c()
     status, errors = site.end()
     assert (status, errors) == (0, "")
+    assert site.has_left_nothing()
+
+
+@pytest.mark.timeout(60)
+def test_a_process_that_the_interrupt_hit_early_is_no_failure(site: Site) -> None:
+    assert poll(lambda: len(site.children) == 3)
+    site.press_ctrl_c()
+    assert poll(site.has_taken_the_signal)
+    for child in site.children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    assert site.end() == (0, "")
     assert site.has_left_nothing()
 
 

@@ -46,8 +46,8 @@ __all__ = [
 CONNECTION_LIMIT = 1024
 # Connections beyond the limit that are told so at the same time; the rest are cut, as telling takes a while.
 REFUSED_LIMIT = 64
-# Connections that the kernel holds until they are accepted; those of a burst beyond it wait a second each, for the
-# client's kernel to try again. As many as are served.
+# Connections that the kernel holds until they are accepted; those of a burst beyond it wait a second each,
+# for the client to try again. As many as are served.
 BACKLOG = 1024
 # Seconds that closing gives to answers in flight: longer than a local daemon takes, short for an operator.
 GRACE = 5.0
