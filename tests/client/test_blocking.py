@@ -104,7 +104,7 @@ def test_what_interrupts_a_call_costs_only_its_connection(
         client.call("x", 1)
         client.call("x", 2)
         with monkeypatch.context() as patch:
-            patch.setattr("bridle.wire.kea.KeaClient.receive", interrupt)
+            patch.setattr("bridle.wire.kea_client.KeaClient.receive", interrupt)
             with pytest.raises(Interrupted):
                 client.call("x", 3, timeout=5)
         assert client.call("x", 4, timeout=5) is None

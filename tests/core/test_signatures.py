@@ -16,7 +16,7 @@ import bridle
 from bridle.core.errors import ArgumentError, DeclarationError
 from bridle.core.messages import JSON, Command, Peer
 from bridle.core.signatures import Signature
-from bridle.wire.kea import read_command
+from bridle.wire.kea_messages import read_command
 
 PEER = Peer(transport="unix", uid=0)
 

@@ -8,7 +8,7 @@ import pytest
 
 import bridle
 from bridle.daemon.document import Document, from_command, read_file
-from bridle.wire.kea import read_command
+from bridle.wire.kea_messages import read_command
 
 
 def file_of(folder: Path, text: str) -> Document:

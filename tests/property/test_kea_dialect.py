@@ -14,11 +14,9 @@ from msgspec import UNSET, UnsetType
 from bridle.core.errors import ArgumentError, RemoteProtocolError
 from bridle.core.messages import JSON, Command, Response
 from bridle.wire.dialect import Message, Refusal
-from bridle.wire.kea import (
-    KEEP_ALIVE,
-    KeaClient,
-    KeaForwarder,
-    KeaServer,
+from bridle.wire.kea import KeaServer
+from bridle.wire.kea_client import KEEP_ALIVE, KeaClient, KeaForwarder
+from bridle.wire.kea_messages import (
     decode_answer,
     encode_answer,
     encode_command,

@@ -11,17 +11,12 @@ from msgspec import UNSET, Raw
 from bridle.core.errors import ArgumentError, EndpointError, RemoteProtocolError
 from bridle.core.messages import JSON, Command, Event, Peer, Response
 from bridle.core.results import Result
-from bridle.wire import kea
+from bridle.wire import kea, kea_client
 from bridle.wire.dialect import ClientDialect, Message, Refusal, ServerDialect, dialect
-from bridle.wire.kea import (
-    DIALECT,
-    IDLE_TIMEOUT,
-    KEEP_ALIVE,
-    KEPT_IDLE_TIMEOUT,
+from bridle.wire.kea import DIALECT, IDLE_TIMEOUT, KEPT_IDLE_TIMEOUT, KeaServer
+from bridle.wire.kea_client import KEEP_ALIVE, KeaClient, KeaForwarder
+from bridle.wire.kea_messages import (
     EnvelopeError,
-    KeaClient,
-    KeaForwarder,
-    KeaServer,
     addressed_services,
     check_answer,
     decode_answer,
@@ -872,14 +867,14 @@ def test_pieces_that_look_like_ends_take_time_in_proportion_to_their_number() ->
 def test_an_answer_that_never_ends_is_an_error_at_the_limit(
     monkeypatch: pytest.MonkeyPatch, opening: bytes, filler: bytes, size: int
 ) -> None:
-    monkeypatch.setattr(kea, "ANSWER_LIMIT", 200_000)
+    monkeypatch.setattr(kea_client, "ANSWER_LIMIT", 200_000)
     data = opening + b'{ "text": "' + filler * 400_000
     with pytest.raises(RemoteProtocolError, match=r"is too large: more than 200000 bytes$"):
         answers([data[i : i + size] for i in range(0, len(data), size)], eof=False)
 
 
 def test_an_answer_may_have_half_a_gibibyte() -> None:
-    assert kea.ANSWER_LIMIT == 512 * 1024 * 1024
+    assert kea_client.ANSWER_LIMIT == 512 * 1024 * 1024
 
 
 def test_a_client_asks_to_keep_the_connection_once() -> None:

@@ -10,7 +10,6 @@ from bridle.core.errors import LocalProtocolError, RemoteProtocolError
 from bridle.core.messages import JSON, Command, Peer, Response
 from bridle.core.results import Result
 from bridle.wire.http import HttpRequest, HttpResponse, HttpServerConnection
-from bridle.wire.kea import EnvelopeError, addressed_services, encode_answer
 from bridle.wire.kea_http import (
     CONTENT_TYPE,
     KeaHttpClient,
@@ -21,6 +20,7 @@ from bridle.wire.kea_http import (
     wrap,
     wrap_raw,
 )
+from bridle.wire.kea_messages import EnvelopeError, addressed_services, encode_answer
 
 PEER = Peer(transport="http", address="192.0.2.1", user="admin")
 DATE = b"Fri, 20 Nov 2026 10:29:26 GMT"

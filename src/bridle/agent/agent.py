@@ -27,8 +27,8 @@ from bridle.daemon.plugins import Plugins
 from bridle.server import Answer
 from bridle.server.http import answer_with
 from bridle.wire.http import HttpResponse
-from bridle.wire.kea import EnvelopeError, addressed_services, decode_answer, encode_answer
 from bridle.wire.kea_http import error, wrap_raw
+from bridle.wire.kea_messages import EnvelopeError, addressed_services, decode_answer, encode_answer
 
 __all__ = ["SERVICES_LIMIT", "Agent"]
 

@@ -17,8 +17,9 @@ from bridle.core.errors import ArgumentError, DeadlineExceeded, RemoteProtocolEr
 from bridle.core.messages import Command, Response
 from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
-from bridle.wire.kea import KeaForwarder, check_answer, encode_answer, encode_forwarded
+from bridle.wire.kea_client import KeaForwarder
 from bridle.wire.kea_http import KeaHttpForwarder
+from bridle.wire.kea_messages import check_answer, encode_answer, encode_forwarded
 
 _log = logging.getLogger("bridle.agent")
 

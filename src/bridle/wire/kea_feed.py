@@ -20,7 +20,10 @@ import re
 from bridle.core.errors import RemoteProtocolError
 from bridle.wire.kea_reader import NESTING_LIMIT
 
-__all__ = ["Feed", "FeedError"]
+__all__ = ["COMMAND_LIMIT", "Feed", "FeedError"]
+
+# Bytes of one command. Kea has no limit; 100,000 host reservations in a config-set are about 12 MB.
+COMMAND_LIMIT = 32 * 1024 * 1024
 
 
 class FeedError(RemoteProtocolError):

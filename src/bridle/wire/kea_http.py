@@ -16,15 +16,8 @@ from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import Command, Peer, Response
 from bridle.core.results import Result
 from bridle.wire.http import HttpClientConnection, HttpReply, HttpRequest, HttpResponse, stock
-from bridle.wire.kea import (
-    COMMAND_LIMIT,
-    EnvelopeError,
-    decode_answer,
-    encode_answer,
-    encode_command,
-    read_command,
-)
-from bridle.wire.kea_feed import Feed, FeedError
+from bridle.wire.kea_feed import COMMAND_LIMIT, Feed, FeedError
+from bridle.wire.kea_messages import EnvelopeError, decode_answer, encode_answer, encode_command, read_command
 
 __all__ = [
     "CONTENT_TYPE",
