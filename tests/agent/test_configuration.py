@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from bridle.agent.forwarding import ServiceSettings
 from bridle.daemon.document import Document, read_file
 from bridle.daemon.plugins import PluginSettings
 from bridle.net.endpoint import Endpoint
-from tests.support.bridle import command_line
+from tests.support.bridle import BridleProgram, command_line
+from tests.support.kea import listens, post
+from tests.support.programs import free_port
 
 DEBIAN = Path("/etc/kea/kea-ctrl-agent.conf")
 
@@ -109,6 +112,18 @@ def test_debian_s_own_file_is_taken_unchanged() -> None:
     assert (ended.returncode, ended.stdout) == (0, f"{DEBIAN}: the configuration can be used\n"), ended.stderr
     found = read_settings(read_file(str(DEBIAN), "Control-agent"))
     assert [service.name for service in found.services] == ["dhcp4", "dhcp6", "d2"]
+
+
+@pytest.mark.skipif(not DEBIAN.exists(), reason=f"not installed: {DEBIAN}")
+def test_debian_s_own_file_starts_an_agent(tmp_path: Path) -> None:
+    port = free_port()
+    words: list[str | Path] = ["agent", "-c", DEBIAN, "--listen", f"127.0.0.1:{port}"]
+    program = BridleProgram(words, tmp_path, name="agent")
+    program.ready = lambda: listens(port)  # type: ignore[method-assign]
+    with program:
+        answer = post(port, b'{"command": "config-get"}').document
+        assert isinstance(answer, list)
+        assert '"socket-name": "/run/kea/kea4-ctrl-socket"' in json.dumps(answer)
 
 
 @pytest.mark.parametrize(

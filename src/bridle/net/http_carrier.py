@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias, cast
 
 from bridle.core.messages import Peer
+from bridle.net.timed import TimedConnection
 from bridle.wire.http import HttpRequest, HttpResponse, HttpServerConnection, stock
 
 __all__ = [
@@ -53,7 +54,6 @@ HttpHandler: TypeAlias = Callable[[HttpRequest, Peer], HttpResponse | Awaitable[
 
 _Message: TypeAlias = HttpRequest | HttpResponse
 _Late: TypeAlias = tuple[HttpRequest, Awaitable[HttpResponse]]
-_FOREVER = float("inf")
 
 _log = logging.getLogger("bridle.http")
 
@@ -86,7 +86,7 @@ class Host(Protocol):
         ...
 
 
-class HttpCarrier(asyncio.Protocol):
+class HttpCarrier(TimedConnection):
     """One client's connection."""
 
     peer: Peer
@@ -94,7 +94,7 @@ class HttpCarrier(asyncio.Protocol):
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._loop = host.loop
+        super().__init__(host.loop)
         self._handler = host.handler
         self._http = HttpServerConnection(host.body_limit)
         self._waiting: deque[_Message] = deque()
@@ -102,8 +102,6 @@ class HttpCarrier(asyncio.Protocol):
         self._size = 0
         self._task: asyncio.Task[None] | None = None
         self._untouched: Awaitable[HttpResponse] | None = None  # given to a task that has not begun
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = _FOREVER
         self._unsent = 0
         self._answered = False
         self._paused = False  # nothing is read
@@ -126,10 +124,8 @@ class HttpCarrier(asyncio.Protocol):
         """End. What works on an answer goes on, and its answer is dropped: a change of a configuration is
         not torn in half because a client left."""
         self._ending = True
-        self._deadline = _FOREVER
         self._waiting.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_counting()
         self._host.forget(self)
 
     def data_received(self, data: bytes) -> None:
@@ -286,24 +282,8 @@ class HttpCarrier(asyncio.Protocol):
     def _held(self) -> int:
         return sum(len(message.body) for message in self._waiting)
 
-    def _touch(self, timeout: float | None) -> None:
-        """Count ``timeout`` seconds from now; the one timer is only ever moved forward lazily."""
-        if timeout is None:
-            self._deadline = _FOREVER
-            return
-        self._deadline = self._loop.time() + timeout
-        if self._timer is None or self._timer.when() > self._deadline:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        if self._deadline == _FOREVER:
-            return
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._tick)
-        elif self._ending or self._blocked:
+    def _expired(self) -> None:
+        if self._ending or self._blocked:
             self._unread()
         elif self._answered and self._http.idle:
             self._end()

@@ -18,6 +18,7 @@ from typing import cast
 from bridle.core.messages import Command, Peer, Response
 from bridle.core.results import Result
 from bridle.net.acceptor import Acceptor, Connection, Opening
+from bridle.net.timed import TimedConnection
 from bridle.wire.dialect import Dialect, Message, Refusal, ServerDialect
 
 __all__ = [
@@ -50,15 +51,13 @@ LINGER = 1.0
 # What a handler is answered with that gave up because something it waited for was cancelled.
 CANCELLED = Response(Result.ERROR, "the command was cancelled")
 
-_FOREVER = float("inf")
-
 Execute = Callable[[Command], Response | Awaitable[Response]]
 PeerOf = Callable[[asyncio.BaseTransport], Peer]
 
 _log = logging.getLogger("bridle.net")
 
 
-class StreamConnection(Connection):
+class StreamConnection(TimedConnection, Connection):
     """One client's connection."""
 
     _transport: asyncio.Transport
@@ -66,11 +65,9 @@ class StreamConnection(Connection):
 
     def __init__(self, listener: StreamListener) -> None:
         self._listener = listener
-        self._loop = listener.loop
+        super().__init__(listener.loop)
         self._queue: deque[Message] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
         self._held = 0
         self._unsent = 0
         self._blocked = False
@@ -92,7 +89,7 @@ class StreamConnection(Connection):
 
     def settle(self) -> None:
         """Nothing is done yet, or not all: count the time, unless something is being waited for already."""
-        if self._timer is None and self._deadline != _FOREVER:
+        if not self._counting:
             self._touch(self._dialect.idle_timeout)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -111,8 +108,7 @@ class StreamConnection(Connection):
         self._ending = True
         if self._queue:
             self._queue.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_counting()
 
     def data_received(self, data: bytes) -> None:
         if self._ending:
@@ -228,24 +224,8 @@ class StreamConnection(Connection):
                 command, Response(Result.ERROR, f"the answer cannot be written: {error}")
             )
 
-    def _touch(self, timeout: float | None) -> None:
-        """Count ``timeout`` seconds from now; the one timer is only ever moved forward lazily."""
-        if timeout is None:
-            self._deadline = _FOREVER
-            return
-        self._deadline = self._loop.time() + timeout
-        if self._timer is None or self._timer.when() > self._deadline:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        if self._deadline == _FOREVER:
-            return
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._tick)
-        elif self._ending or self._blocked:
+    def _expired(self) -> None:
+        if self._ending or self._blocked:
             self._unread()
         else:
             self._transport.write(self._dialect.expire())

@@ -22,7 +22,7 @@ KEEP_ALIVE = b"//keep-alive\n"
 # Bytes of one answer that a client takes; a million leases are about 200 MB.
 ANSWER_LIMIT = 512 * 1024 * 1024
 # Answers up to this many bytes are framed by their brackets at once, which takes less than a millisecond;
-# longer ones are first guessed at, a few times, so that a server which sends in pieces cannot make that costly.
+# longer ones are first guessed at, a few times, so that a server that sends in pieces cannot make it costly.
 _GUESS_ABOVE = 128 * 1024
 _GUESSES = 4
 _OPENING = (0x5B, 0x7B)

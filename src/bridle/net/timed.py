@@ -1,0 +1,57 @@
+"""Connections that count the time they wait for their client, with one timer each.
+
+A timer object per request would cost more than answering it. The one timer is moved forward lazily: it goes
+off at the earliest deadline that was ever set, looks whether a later one holds by then, and sleeps on if so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+__all__ = ["TimedConnection"]
+
+_FOREVER = float("inf")
+
+
+class TimedConnection(asyncio.Protocol):
+    """A protocol with a deadline."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+
+    def _expired(self) -> None:
+        """The time is up."""
+        raise NotImplementedError
+
+    @property
+    def _counting(self) -> bool:
+        """True once a deadline was set, or it was said that there is none."""
+        return self._timer is not None or self._deadline == _FOREVER
+
+    def _touch(self, timeout: float | None) -> None:
+        """Count ``timeout`` seconds from now; None: there is nothing to wait for."""
+        if timeout is None:
+            self._deadline = _FOREVER
+            return
+        self._deadline = self._loop.time() + timeout
+        if self._timer is None or self._timer.when() > self._deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+
+    def _stop_counting(self) -> None:
+        """The connection is gone."""
+        self._deadline = _FOREVER
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._deadline == _FOREVER:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+        else:
+            self._expired()
