@@ -199,6 +199,10 @@ IN_AGENT = {
         '"control-sockets": {\n"a": { "socket-name": "/x", "connections": -1 } }',
         "'connections' must be greater than 0 ({f}:2.44-45)",
     ),
+    "some of a service's TLS": (
+        '"control-sockets": {\n"a": { "socket-type": "https", "cert-file": "/x" } }',
+        "a: trust-anchor parameter is missing or empty: all or none of TLS parameters must be set ({f}:2.6)",
+    ),
     "shared library": (
         '"hooks-libraries": [ {\n"library": "/x/libca_rbac.so" } ]',
         "hook library '/x/libca_rbac.so' is a shared library for Kea and cannot be loaded: "

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import bridle
 from bridle.agent.agent import SERVICES_LIMIT
+from bridle.agent.forwarding import KeaService
 from bridle.testing import elapsed
 from tests.support.front import (
     JSON,
@@ -90,6 +92,25 @@ async def test_so_many_services_are_asked_and_no_more(short_path: Path) -> None:
         reply = await front.ask("foo", *["a"] * (SERVICES_LIMIT + 1))
         assert reply.answer == {"result": 1, "text": "too many services: at most 64 are asked at once"}
         assert len(seen.requests) == SERVICES_LIMIT
+
+
+@on_virtual_clock
+async def test_a_fault_of_ours_costs_one_answer(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    forward = KeaService.forward
+
+    async def stumble(service: KeaService, command: bridle.Command) -> bytes:
+        if service.settings.name == "b":
+            raise RuntimeError("ouch")
+        return await forward(service, command)
+
+    monkeypatch.setattr(KeaService, "forward", stumble)
+    places = {"a": short_path / "a", "b": short_path / "b"}
+    async with backend(places["a"]), agent(short_path, places) as front:
+        reply = await front.ask("foo", "a", "b")
+        assert reply.answers == [{"result": 0}, {"result": 1, "text": "internal server error: ouch"}]
+    assert "'foo' could not be passed on to b" in caplog.text
 
 
 # How long.

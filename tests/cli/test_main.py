@@ -92,6 +92,22 @@ def test_help_has_a_short_form(words: list[str]) -> None:
     assert ended.stdout.startswith("Usage: ")
 
 
+def test_a_shell_can_complete_its_commands() -> None:
+    environment = {
+        **_environment(),
+        "COMP_WORDS": "bridle ",
+        "COMP_CWORD": "1",
+        "_BRIDLE_COMPLETE": "bash_complete",
+    }
+    script = Path(sys.executable).with_name("bridle")
+    if not script.exists():
+        pytest.skip("not installed as a package here")
+    ended = subprocess.run(
+        [script], capture_output=True, text=True, timeout=COMMAND_SECONDS, env=environment, check=False
+    )
+    assert [line.partition(",")[2] for line in ended.stdout.splitlines()] == list(COMMANDS)
+
+
 def test_it_tells_its_version() -> None:
     ended = command_line("--version")
     assert (ended.returncode, ended.stdout) == (0, f"bridle {bridle.__version__}\n")

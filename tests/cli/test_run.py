@@ -38,6 +38,29 @@ def test_what_cannot_be_run_is_wrong_usage(words: list[str], says: str) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_a_daemon_that_cannot_be_one_is_said_in_one_line(short_path: Path) -> None:
+    (short_path / "my_daemon.py").write_text(
+        "import bridle\n"
+        "class Mine(bridle.Daemon):\n"
+        "    @bridle.command('same')\n"
+        "    def one(self) -> None: pass\n"
+        "    @bridle.command('same')\n"
+        "    def other(self) -> None: pass\n"
+    )
+    argv = [sys.executable, "-m", "bridle", "run", "my_daemon:Mine", f"unix:{short_path}/s"]
+    ended = subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        env=_environment(),
+        cwd=short_path,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "bridle: a handler for 'same' is already registered\n"
+
+
 @pytest.mark.parametrize(
     ("endpoint", "says"),
     [

@@ -203,6 +203,29 @@ def test_a_socket_that_cannot_be_opened_changes_nothing(short_path: Path, obstac
         run(main(stack))
 
 
+def test_a_socket_file_that_cannot_be_removed_is_told_to_the_log_and_the_change_holds(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = short_path / "old.sock", short_path / "new.sock"
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == old:
+            raise PermissionError(1, "Operation not permitted")
+        unlink(path, missing_ok)
+
+    async def main() -> None:
+        async with served(short_path, configuration=unix(old)) as site:
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, "unlink", refuse)
+                assert (await change(site, {"degrees": 5, **unix(new)})).result == 0
+            assert site.settings.degrees == 5
+            assert await say(new, ASK) == HERE
+
+    run(main())
+    assert f"cannot remove socket '{old}': Operation not permitted" in caplog.text
+
+
 def test_the_same_socket_stays_open_through_a_change(short_path: Path) -> None:
     async def main() -> None:
         path = short_path / "s.sock"
@@ -624,6 +647,10 @@ MISTAKES: list[tuple[dict[str, JSON], str]] = [
     (
         sockets(web(1, http_headers=[{"name": "", "value": "a"}])),
         "http-headers entries may not hold line breaks",
+    ),
+    (
+        sockets(web(1, http_headers=[{"name": "content-LENGTH", "value": "5"}])),
+        "the header 'content-LENGTH' is the connection's own to write",
     ),
     (sockets({"socket-type": "https"}), "no TLS setup for a HTTPS control socket"),
     (sockets(web(1, cert_required="no")), "invalid type specified for parameter 'cert-required'"),

@@ -339,6 +339,28 @@ def test_what_config_get_told_can_be_sent_back(short_path: Path, command: str) -
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, "Missing mandatory 'Kettle' parameter."),
+        ({"kettle": {}}, "Missing mandatory 'Kettle' parameter."),
+        ({"Kettle": []}, "'Kettle' parameter expected to be a map."),
+        ({"Kettle": {}, "A": 1}, "Unsupported 'A' parameter."),
+        ({"Kettle": {}, "B": 1, "C": 1, "A": 1}, "Unsupported 'A' parameter (and 'B')."),
+    ],
+)
+@pytest.mark.parametrize("command", ["config-set", "config-test"])
+def test_what_is_not_one_map_under_the_root_s_name_is_refused(
+    short_path: Path, command: str, arguments: dict[str, JSON], says: str
+) -> None:
+    async def main() -> None:
+        async with served(short_path) as site:
+            answer = await site.ask(command, arguments)
+            assert (answer.result, answer.text) == (1, says)
+
+    run(main())
+
+
 def test_only_a_hash_that_is_text_is_taken_and_ignored(short_path: Path) -> None:
     async def main() -> None:
         async with served(short_path) as site:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,13 @@ def test_comments_may_be_in_any_encoding_and_the_rest_may_not(tmp_path: Path) ->
 def test_a_file_that_includes_itself_is_refused(tmp_path: Path) -> None:
     with pytest.raises(bridle.ConfigurationError, match=r"f\.conf:1\."):
         file_of(tmp_path, '{ "Kettle": <?include "f.conf"?> }')
+
+
+def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for name in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(bridle.ConfigurationError, match=f"{name} is not a file"):
+            read_file(str(name), "Kettle")
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ def test_a_set_that_fails_leaves_the_old_one(folder: Folder, text: str, says: st
     [
         ("/no/such/plugin.py", "cannot be imported: FileNotFoundError: no such file: /no/such/plugin.py"),
         ("no.such.module", "cannot be imported: ModuleNotFoundError: No module named 'no'"),
+        ("no_such_module", "cannot be imported: ImportError: no Python module: no_such_module"),
         ("json", "has no function load(context, parameters)"),
     ],
 )
@@ -215,6 +216,24 @@ def test_a_plugin_is_imported_once_and_keeps_what_it_holds(
             folder.plugins.unload()
         finally:
             sys.modules.pop(name, None)
+
+
+def test_a_module_that_cannot_be_imported_again_goes_on_as_it_was(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"plugin_of_a_test_{next(_numbers)}"
+    folder.write(f"{name}.py", COUNTER)
+    monkeypatch.syspath_prepend(str(folder.path))
+    try:
+        folder.load(name)
+        before = sys.modules[name]
+        folder.write(f"{name}.py", "raise RuntimeError('broken by now')\n")
+        with pytest.raises(bridle.ConfigurationError, match="broken by now"):
+            folder.load(name, number=2)
+        assert folder.ask("count").value == 1
+        assert sys.modules[name] is before
+    finally:
+        sys.modules.pop(name, None)
 
 
 def test_the_old_set_stays_even_if_its_files_are_broken_by_now(folder: Folder) -> None:
