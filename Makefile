@@ -22,6 +22,7 @@ check: $(VENV)/.tested ## ruff, mypy, import-linter, type completeness, referenc
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --package examples
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate_reference.py --check
 	PATH=$(CURDIR)/$(BIN):$$PATH basedpyright --verifytypes bridle --ignoreexternal

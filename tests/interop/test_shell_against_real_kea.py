@@ -1,4 +1,4 @@
-"""``bridle shell`` against real Kea: every common command, and completion from daemons that know only names."""
+"""``bridle shell`` against real Kea: every common command, and completion of names."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ def test_shutdown_through_the_shell_ends_the_daemon_with_the_exit_value(short_pa
 def test_names_are_completed_and_answers_shown_on_a_terminal(real_kea: kea.RealKea, agent: Agent) -> None:
     with Terminal("shell", f"http://127.0.0.1:{agent.port}", "--service", "dhcp4", columns=100) as terminal:
         terminal.expect("dhcp4")
-        terminal.type("server-t\t")
+        terminal.type("server-t")
         terminal.expect("server-tag-get")
-        terminal.type("\r")
+        terminal.type("\t\r")
         terminal.expect("server-tag:")
         terminal.type("use d2\r")
         terminal.expect("d2")

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Sequence
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import msgspec
 
@@ -91,7 +91,8 @@ class Daemon:
         if "root" not in cls.__dict__:
             cls.root = cls.__name__
 
-    def configure(self, configuration: object) -> Awaitable[None] | None:
+    # Any, so that a daemon may name the type of its own Configuration.
+    def configure(self, configuration: Any) -> Awaitable[None] | None:
         """Make a configuration hold; plain or coroutine function. Whatever it raises refuses the
         configuration, and the one before is applied again. Called once before the first command."""
         return None

@@ -16,10 +16,13 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["ACCEPT_BATCH", "ACCEPT_PAUSE", "Acceptor", "Connection", "Opening"]
+__all__ = ["ACCEPT_BATCH", "ACCEPT_PAUSE", "DRAIN_LIMIT", "Acceptor", "Connection", "Opening"]
 
 # Connections taken in one turn of the event loop, so that a storm of them leaves others their turn.
 ACCEPT_BATCH = 64
+# Connections that are still taken when accepting ends: as many as the kernel may hold back (its somaxconn is
+# 4096), so that nobody who keeps connecting can put the end off.
+DRAIN_LIMIT = 4096
 # Seconds to wait when the process has no more file descriptors: asyncio's own figure.
 ACCEPT_PAUSE = 1.0
 # Bytes read before there is a transport; nearly all commands are smaller.
@@ -138,11 +141,17 @@ class Acceptor:
         self._loop.add_reader(listening, self._accept)
 
     def stop(self) -> None:
-        """Accept no more."""
+        """Accept those who have connected already, and then no more."""
         if self._pause is not None:
             self._pause.cancel()
         if self._listening.fileno() >= 0:
             self._loop.remove_reader(self._listening)
+            for _ in range(DRAIN_LIMIT):
+                try:
+                    sock, _ = self._listening.accept()
+                except OSError:
+                    break
+                self._open(sock)
             self._listening.close()
 
     def _accept(self) -> None:

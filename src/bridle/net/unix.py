@@ -131,6 +131,17 @@ class SocketFile:
             replaces._lock = None
         return cls(sock, path, identity, lock)
 
+    def withdraw(self) -> None:
+        """Remove the socket's name, if it is still its own: nobody connects any more, while those who have
+        can still be accepted.
+
+        Raises:
+            EndpointError: it could not be removed.
+        """
+        if self._lock is not None:
+            with _explained(f"cannot remove socket '{self.path}'"):
+                _remove(self._file, self._identity)
+
     def close(self) -> None:
         """Close the socket and remove its files, if they are still its own. Twice is once.
 

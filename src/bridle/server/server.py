@@ -35,8 +35,12 @@ class _StreamChannel:
         pass
 
     def retire(self) -> None:
-        self._listener.stop_accepting()
-        self.file.close()
+        # First the name, then those who came by it: nobody is left in the kernel's queue.
+        try:
+            self.file.withdraw()
+        finally:
+            self._listener.stop_accepting()
+            self.file.close()
 
     async def close(self, grace: float = GRACE) -> None:
         try:

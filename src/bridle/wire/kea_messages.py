@@ -96,6 +96,8 @@ def read_plain_command(text: bytes, peer: Peer, name: str, first_line: int) -> C
     if text.count(b"[") + text.count(b"{") > kea_reader.NESTING_LIMIT and _is_too_deep(text):
         return None
     try:
+        if not text.isascii():
+            text.decode()  # what stands inside arguments is not looked at otherwise
         envelope = _decode_envelope(kea_json.mend_escapes(text))
         service: JSON | UnsetType = UNSET
         if envelope.service is not UNSET:
