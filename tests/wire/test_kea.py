@@ -135,6 +135,7 @@ REFUSALS: list[tuple[bytes, str]] = [
     (b'{"command":"\\u00zz"}', "Not hexadecimal in unicode escape in <wire>:0:13"),
     (b'{"command":"\\x41"}', "Bad escape in <wire>:0:13"),
     (b'{"command":"\xff"}', "Invalid UTF-8 in <wire>:0:13"),
+    (b'{"command":"foo","arguments":"\xff"}', "Invalid UTF-8 in <wire>:0:31"),
     # Leading blanks and comments are not part of the text; line breaks behind comments are.
     (b'\n\n  {"command": foo}', "Bad boolean value: foo in <wire>:0:12"),
     (b'/* one */{"command":/* two */ foo}', "Bad boolean value: foo in <wire>:0:12"),
