@@ -36,7 +36,7 @@ _TOKEN = re.compile(
        | (?P<comment> /\* )
        | (?P<directive> <\? )
        | (?P<mark> [\[\]{},:] )
-       | (?P<string> " (?: [^\x00-\x1f"\\]++ | \\["\\/bfnrt] | \\u[0-9A-Fa-f]{4} )*+ " )
+       | (?P<string> " (?: [^\x00-\x1f"\\]++ | \\["\\/bfnrt] | \\u[0-9A-Fa-f]{4} )* " )
        | (?P<integer> -? [0-9]++ (?! \. | [eE][-+]?[0-9] ) )
        | (?P<float> (?= [-+.0-9] | [eE][-+]?[0-9] ) [-+]? [0-9]*+ \.? [0-9]*+ (?: [eE][-+]?[0-9]++ )? )
        | (?P<word> (?i: true | false | null ) )
@@ -52,11 +52,11 @@ _WORDS: dict[bytes, tuple[str, JSON]] = {
     b"null": ("null", None),
 }
 
-_SOUND = rb'[^\x00-\x1f"\\]|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4}'
+_SOUND = rb'[^\x00-\x1f"\\]++|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4}'
 _BAD_STRINGS = (
-    ("Invalid control", 0, rb'"(?:%b)*+([\x00-\x1f])(?:[^"\\]|\\["\\/bfnrtu])*+"'),
-    ("Bad escape", 1, rb'"(?:%b)*+(\\(?:[^"\\/bfnrtu]|u[0-9A-Fa-f]{0,3}[^0-9A-Fa-f"]))[^"]*+"'),
-    ("Overflow unicode escape", 1, rb'"(?:%b)*+(\\u[0-9A-Fa-f]{0,3})"'),
+    ("Invalid control", 0, rb'"(?:%b)*([\x00-\x1f])(?:[^"\\]++|\\["\\/bfnrtu])*"'),
+    ("Bad escape", 1, rb'"(?:%b)*(\\(?:[^"\\/bfnrtu]|u[0-9A-Fa-f]{0,3}[^0-9A-Fa-f"]))[^"]*+"'),
+    ("Overflow unicode escape", 1, rb'"(?:%b)*(\\u[0-9A-Fa-f]{0,3})"'),
     ("Overflow escape", 2, rb'"(?:%b)*(\\")'),
 )
 """What is wrong with a string that is none: the complaint, how far behind the beginning of the pattern's

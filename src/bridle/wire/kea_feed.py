@@ -41,13 +41,22 @@ class _State(enum.Enum):
     STAR = enum.auto()
 
 
-# Everything that changes nothing, whole strings included, up to the next byte that matters. Possessive, so
-# that no input makes it try twice.
-_PLAIN = re.compile(rb'(?:[^"{}\[\]#/]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+# Everything that changes nothing, whole strings included, up to the next byte that matters.
+# Possessive inside, so that no input makes it try twice.
+# A group of alternatives may not be possessive itself: Python's re gets that wrong before 3.11.5. Its number of
+# turns is bounded instead, and with it what it remembers to go back to.
+_PLAIN = re.compile(rb'(?:[^"{}\[\]#/]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"){0,500}', re.DOTALL)
 _IN_STRING = re.compile(rb'[^"\\]*+')
 _BLANKS = re.compile(rb"[ \t\r\n]*+")
 _OPENING = b"{["
 _CLOSING = b"}]"
+
+
+def _past(pattern: re.Pattern[bytes], data: bytes | bytearray, position: int) -> int:
+    """The position behind as many matches as there are."""
+    while (match := pattern.match(data, position)) and match.end() > position:
+        position = match.end()
+    return position
 
 
 class Feed:
@@ -114,8 +123,7 @@ class Feed:
     def _inside(self, data: bytes | bytearray, position: int) -> int:
         kept, start = self._kept, position
         while True:
-            plain = _PLAIN.match(data, position)
-            position = plain.end() if plain else position
+            position = _past(_PLAIN, data, position)
             if position == len(data):
                 break
             byte = data[position]

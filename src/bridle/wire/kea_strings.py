@@ -17,7 +17,7 @@ _SOUND = re.compile(
            | \\ ["\\/bfnrt]
            | \\u (?![dD][89a-fA-F]) [0-9a-fA-F]{4}
            | \\u [dD][89abAB][0-9a-fA-F]{2} \\u [dD][c-fC-F][0-9a-fA-F]{2}
-         )*+""",
+         ){1,1000}""",
     re.VERBOSE,
 )
 _BYTEWISE = re.compile(rb"\\\\|(?:\\u00[89a-fA-F][0-9a-fA-F])++")
@@ -35,7 +35,11 @@ def mend_escapes(text: bytes) -> bytes:
 
 def sound_length(inside: bytes) -> int:
     """How far the inside of a string goes without a bad escape; half of a surrogate pair is one."""
-    return _SOUND.match(inside).end()  # type: ignore[union-attr]  # it always matches, if only nothing
+    # In bounded steps: a group of alternatives that is possessive itself is wrong in Python before 3.11.5.
+    length = 0
+    while match := _SOUND.match(inside, length):
+        length = match.end()
+    return length
 
 
 def unescape(inside: bytes) -> str:
