@@ -129,7 +129,9 @@ async def read_all(sock: socket.socket) -> int:
 
 
 async def _leave(writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
+    # Python 3.11.2's TLS transport, when it was closed twice, has forgotten whom to abort.
+    with contextlib.suppress(AttributeError):
+        writer.transport.abort()
     try:
         await writer.wait_closed()
     except OSError:

@@ -68,8 +68,9 @@ def client_context(anchor: str = "", certificate: str = "", key: str = "") -> ss
     context = ssl.create_default_context()
     if anchor:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
         _load_anchor(context, anchor, ["trust-anchor"])
+    # Not everywhere the default: Debian's Python leaves it to OpenSSL's configuration.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     if certificate:
         _load_certificate(context, certificate, key or certificate, [])
     return context

@@ -9,6 +9,7 @@ time runs: its deadlines are its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import inspect
 import logging
@@ -302,6 +303,11 @@ class HttpCarrier(TimedConnection):
             self._transport.close()
             self._touch(WRITE_TIMEOUT)
         else:
+            self._cut()
+
+    def _cut(self) -> None:
+        # A TLS transport that was closed twice has forgotten whom to abort (Python 3.11.2).
+        with contextlib.suppress(AttributeError):
             self._transport.abort()
 
     def _count_unsent(self) -> int:
@@ -346,6 +352,6 @@ class HttpCarrier(TimedConnection):
 
     def abort(self) -> None:
         """End now; what has not begun to work on an answer never will."""
-        self._transport.abort()
+        self._cut()
         if inspect.iscoroutine(self._untouched):
             self._untouched.close()

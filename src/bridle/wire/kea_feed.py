@@ -43,8 +43,8 @@ class _State(enum.Enum):
 
 # Everything that changes nothing, whole strings included, up to the next byte that matters.
 # Possessive inside, so that no input makes it try twice.
-# A group of alternatives may not be possessive itself: Python's re gets that wrong before 3.11.5. Its number of
-# turns is bounded instead, and with it what it remembers to go back to.
+# A group of alternatives may not be possessive itself: Python's re gets that wrong before 3.11.5. Its number
+# of turns is bounded instead, and with it what it remembers to go back to.
 _PLAIN = re.compile(rb'(?:[^"{}\[\]#/]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"){0,500}', re.DOTALL)
 _IN_STRING = re.compile(rb'[^"\\]*+')
 _BLANKS = re.compile(rb"[ \t\r\n]*+")
