@@ -121,7 +121,9 @@ async def test_a_client_that_hammers_never_finds_both_sockets_missing(short_path
                     failures.append(f"{place}: {answer!r}")
                 break
             else:
-                failures.append(f"nobody at {first}")
+                # Unless the daemon has moved on past all three while this thread had no turn.
+                if current <= first + 1:
+                    failures.append(f"nobody at {first}")
 
     async with served(short_path, configuration=unix(places[0])) as site:
         threads = [threading.Thread(target=hammer) for _ in range(2)]
