@@ -270,8 +270,10 @@ async def test_the_severity_of_the_log_is_what_the_configuration_says(
             ("WARN", logging.WARNING),
         ):
             loggers: JSON = [{"name": "kea-ctrl-agent", "severity": severity}]
-            async with agent(short_path, {}, loggers=loggers):
+            async with agent(short_path, {}, loggers=loggers) as front:
                 assert log.level == level
+                assert await front.set(settings(front.port, {})) == APPLIED
+                assert log.level == logging.NOTSET
         outputs: JSON = [{"name": "x", "output_options": [{"output": "/var/log/kea.log"}]}]
         async with agent(short_path, {}, loggers=outputs):
             assert "['/var/log/kea.log'] are not used: the log goes to standard error" in caplog.text

@@ -162,7 +162,7 @@ async def listening(
         connection_limit=connection_limit,
     )
     try:
-        await listener.start(file.socket)
+        listener.start(file.socket)
         yield listener
     finally:
         await listener.close()

@@ -177,6 +177,7 @@ class Agent(Daemon):
 
 def _log_as(loggers: Sequence[Mapping[str, JSON]]) -> None:
     """Use the severity that a configuration asks for; where the log goes is for whoever starts the agent."""
+    logging.getLogger("bridle").setLevel(logging.NOTSET)  # what holds where the configuration is silent
     for logger in loggers:
         severity = str(logger.get("severity", "INFO")).upper()
         if severity in SEVERITIES:

@@ -31,6 +31,7 @@ Handler = Callable[..., object]
 _NO_MAP = Raw(b"{}")
 _SHAPES: dict[bytes, Literal["map", "list", "none"]] = {b"{": "map", b"[": "list", b"n": "none"}
 """What JSON begins with; of the scalars only ``null`` begins with an n."""
+_FIRST_BYTE = re.compile(rb"\s*\S")
 _PLACE = re.compile(r" - at (`key` in )?`\$([^`]*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _FIRST_INDEX = re.compile(r"(?<=`\$\[)\d+")
@@ -274,7 +275,8 @@ def _any_schema(kind: type) -> dict[str, object]:
 
 def _shape(body: object) -> Literal["map", "list", "scalar", "none"]:
     if isinstance(body, Raw):
-        return _SHAPES.get(bytes(body).lstrip()[:1], "scalar")
+        first = _FIRST_BYTE.match(memoryview(body))  # without a copy: a body may be megabytes
+        return _SHAPES.get(first[0].lstrip(), "scalar") if first else "scalar"
     if body is UNSET or body is None:
         return "none"
     return "map" if isinstance(body, dict) else "list" if isinstance(body, list) else "scalar"

@@ -160,12 +160,9 @@ def _commands_of(cls: type[Daemon]) -> list[tuple[str, Access, str]]:
     for base in reversed(cls.__mro__):
         for attribute, member in vars(base).items():
             marked = getattr(member, "__bridle_command__", None)
-            if marked is not None:
+            if marked is not None:  # what overrides a command needs no mark to be the same command
                 name, access = marked
                 found[attribute] = (name, access, attribute)
-            elif attribute in found:
-                # Overridden without a mark: still the same command, with the same name.
-                continue
     return list(found.values())
 
 

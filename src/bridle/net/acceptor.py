@@ -13,10 +13,10 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["ACCEPT_BATCH", "ACCEPT_PAUSE", "DRAIN_LIMIT", "Acceptor", "Connection", "Opening"]
+__all__ = ["ACCEPT_BATCH", "ACCEPT_PAUSE", "DRAIN_LIMIT", "Acceptor", "Connection", "Opening", "accept_waiting"]
 
 # Connections taken in one turn of the event loop, so that a storm of them leaves others their turn.
 ACCEPT_BATCH = 64
@@ -31,6 +31,16 @@ READ_SIZE = 64 * 1024
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _log = logging.getLogger("bridle.net")
+
+
+def accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
+    """Those who have connected already to a socket on which nobody accepts any more."""
+    for _ in range(DRAIN_LIMIT):
+        try:
+            sock, _ = listening.accept()
+        except OSError:
+            return
+        yield sock
 
 
 class Connection(asyncio.Protocol, abc.ABC):
@@ -146,11 +156,7 @@ class Acceptor:
             self._pause.cancel()
         if self._listening.fileno() >= 0:
             self._loop.remove_reader(self._listening)
-            for _ in range(DRAIN_LIMIT):
-                try:
-                    sock, _ = self._listening.accept()
-                except OSError:
-                    break
+            for sock in accept_waiting(self._listening):
                 self._open(sock)
             self._listening.close()
 

@@ -13,9 +13,11 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bridle.core.errors import EndpointError
 from bridle.core.messages import Peer
+from bridle.net.acceptor import accept_waiting
 from bridle.net.http_carrier import (
     IDLE_TIMEOUT,
     LINGER,
@@ -25,12 +27,12 @@ from bridle.net.http_carrier import (
     HttpCarrier,
     HttpHandler,
 )
+from bridle.net.timed import GRACE
 from bridle.wire.http import BODY_LIMIT
 
 __all__ = [
     "BACKLOG",
     "CONNECTION_LIMIT",
-    "GRACE",
     "IDLE_TIMEOUT",
     "LINGER",
     "PIPELINE_LIMIT",
@@ -49,8 +51,6 @@ REFUSED_LIMIT = 64
 # Connections that the kernel holds until they are accepted; those of a burst beyond it wait a second each,
 # for the client to try again. As many as are served.
 BACKLOG = 1024
-# Seconds that closing gives to answers in flight: longer than a local daemon takes, short for an operator.
-GRACE = 5.0
 # Seconds that tasks get to notice that they are cancelled.
 _CANCEL_TIMEOUT = 1.0
 
@@ -80,6 +80,7 @@ class HttpListener:
         self._refused: set[HttpCarrier] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._tls: dict[str, Any] = {}
         self._retired = False
         self._quiet = asyncio.Event()
         self._address = ("", 0)
@@ -107,8 +108,9 @@ class HttpListener:
         """
         scheme = "http" if ssl_context is None else "https"
         listener = cls(handler, scheme=scheme, body_limit=body_limit, max_connections=max_connections)
-        handshake = None if ssl_context is None else REQUEST_TIMEOUT
-        shutdown = None if ssl_context is None else LINGER
+        if ssl_context is not None:
+            timeouts = {"ssl_handshake_timeout": REQUEST_TIMEOUT, "ssl_shutdown_timeout": LINGER}
+            listener._tls = {"ssl": ssl_context, **timeouts}
         where = f"{scheme}://{_host_and_port(host, port)}"
         if not 0 <= port <= 65535:
             raise EndpointError(f"cannot listen on {where}: a port is a number from 0 to 65535")
@@ -117,10 +119,8 @@ class HttpListener:
                 lambda: HttpCarrier(listener),
                 host,
                 port,
-                ssl=ssl_context,
                 backlog=BACKLOG,
-                ssl_handshake_timeout=handshake,
-                ssl_shutdown_timeout=shutdown,
+                **listener._tls,
             )
         except OSError as error:
             raise EndpointError(f"cannot listen on {where}: {_reason(error)}") from error
@@ -140,14 +140,31 @@ class HttpListener:
     def retire(self) -> None:
         """Take no new connections, and free the port at once.
 
-        Open connections go on: each ends with its next answer, or when it has been idle for long.
+        Open connections, and those that only the kernel knows of yet, go on: each ends with its next answer,
+        or when it has been idle for long.
         """
-        if self._server is not None:
-            self._server.close()
-            self._server = None
         self._retired = True
         for carrier in self._carriers:
             carrier.retire()
+        if self._server is None:
+            return
+        ours = [socket.fromfd(sock.fileno(), sock.family, sock.type) for sock in self._server.sockets]
+        self._server.close()
+        self._server = None
+        for listening in ours:
+            listening.setblocking(False)
+            for sock in accept_waiting(listening):
+                self._quiet.clear()
+                self.watch(self.loop.create_task(self._take(sock)))
+            listening.close()
+
+    async def _take(self, sock: socket.socket) -> None:
+        try:
+            await self.loop.connect_accepted_socket(lambda: HttpCarrier(self), sock, **self._tls)
+        except BaseException as error:
+            sock.close()
+            if not isinstance(error, OSError):
+                raise
 
     async def close(self, grace: float = GRACE) -> None:
         """Take no new connections, end idle ones, deliver the answers in flight.

@@ -18,7 +18,7 @@ from typing import cast
 from bridle.core.messages import Command, Peer, Response
 from bridle.core.results import Result
 from bridle.net.acceptor import Acceptor, Connection, Opening
-from bridle.net.timed import TimedConnection
+from bridle.net.timed import GRACE, TimedConnection
 from bridle.wire.dialect import Dialect, Message, Refusal, ServerDialect
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "LINGER",
     "QUEUE_BYTES",
     "QUEUE_LIMIT",
+    "REFUSED_LIMIT",
     "WRITE_BATCH",
     "WRITE_TIMEOUT",
     "StreamConnection",
@@ -35,6 +36,8 @@ __all__ = [
 
 # Kea keeps no bound; a thousand idle control connections are a leak somewhere, and cost about 10 MB.
 CONNECTION_LIMIT = 1024
+# Connections beyond the limit that are given time to read that they are; the rest are told and closed at once.
+REFUSED_LIMIT = 64
 # Commands that may wait behind a slow one before the connection is read no further.
 QUEUE_LIMIT = 128
 # Bytes that may come behind a slow command before the connection is read no further; commands can be large.
@@ -73,6 +76,7 @@ class StreamConnection(TimedConnection, Connection):
         self._blocked = False
         self._reading = True
         self._half_closed = False
+        self._retiring = False
         self._ending = False
 
     def begin(self, opening: Opening) -> None:
@@ -80,12 +84,12 @@ class StreamConnection(TimedConnection, Connection):
         self._transport = opening
         listener = self._listener
         self._dialect = listener.dialect.server(listener.peer_of(opening))
-        if len(listener.connections) >= listener.connection_limit:
-            text = f"too many connections: at most {listener.connection_limit} are served"
-            self._transport.write(self._dialect.refuse(text))
-            self._end(linger=True)
+        if len(listener.connections) < listener.connection_limit:
+            listener.connections.add(self)
             return
-        listener.connections.add(self)
+        text = f"too many connections: at most {listener.connection_limit} are served"
+        self._transport.write(self._dialect.refuse(text))
+        self._end(linger=listener.attend(self))
 
     def settle(self) -> None:
         """Nothing is done yet, or not all: count the time, unless something is being waited for already."""
@@ -192,7 +196,7 @@ class StreamConnection(TimedConnection, Connection):
         """Nothing is being worked on: end, or wait for more."""
         if self._blocked:
             return
-        if self._dialect.closing or (self._half_closed and not self._queue):
+        if self._dialect.closing or ((self._half_closed or self._retiring) and not self._queue):
             self._end()
         elif not self._ending:
             if not self._reading:
@@ -259,7 +263,7 @@ class StreamConnection(TimedConnection, Connection):
         if self._task is None and not self._queue and not self._blocked:
             self._end()
         else:
-            self._half_closed = True
+            self._retiring = True
 
     def abort(self) -> None:
         """End now."""
@@ -282,15 +286,24 @@ class StreamListener:
         self.peer_of = peer_of
         self.connection_limit = connection_limit
         self.connections: set[StreamConnection] = set()
+        self._refused: set[StreamConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
         self._closing = False
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._acceptor: Acceptor | None = None
 
+    def attend(self, refused: StreamConnection) -> bool:
+        """Remember a connection that was one too many; False when there are too many of these."""
+        if len(self._refused) >= REFUSED_LIMIT:
+            return False
+        self._refused.add(refused)
+        return True
+
     def forget(self, connection: StreamConnection) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
+        self._refused.discard(connection)
         if self._closing:
             self._notice()
 
@@ -305,12 +318,12 @@ class StreamListener:
             self._notice()
 
     def _notice(self) -> None:
-        if not self.connections and not self._tasks:
+        if not (self.connections or self._refused or self._tasks):
             self._quiet.set()
         else:
             self._quiet.clear()
 
-    async def start(self, listening: socket.socket) -> None:
+    def start(self, listening: socket.socket) -> None:
         """Accept connections on a bound, listening socket."""
         self._acceptor = Acceptor(listening, lambda: StreamConnection(self))
 
@@ -320,7 +333,7 @@ class StreamListener:
             self._acceptor.stop()
             self._acceptor = None
 
-    async def close(self, grace: float = 5.0) -> None:
+    async def close(self, grace: float = GRACE) -> None:
         """Take no new connections, deliver the answers in flight, end idle connections.
 
         What is not done after ``grace`` seconds is cut.
@@ -334,8 +347,9 @@ class StreamListener:
             async with asyncio.timeout(grace):
                 await self._quiet.wait()
         except TimeoutError:
-            _log.warning("cutting %d connections that did not end in %s s", len(self.connections), grace)
-        for connection in tuple(self.connections):
+            if self.connections:
+                _log.warning("cutting %d connections that did not end in %s s", len(self.connections), grace)
+        for connection in (*self.connections, *self._refused):
             connection.abort()
         for task in tuple(self._tasks):
             task.cancel()

@@ -1,4 +1,4 @@
-"""Connections that count the time they wait for their client, with one timer each.
+"""How long connections are waited for: the time they count for their client, with one timer each.
 
 A timer object per request would cost more than answering it. The one timer is moved forward lazily: it goes
 off at the earliest deadline that was ever set, looks whether a later one holds by then, and sleeps on if so.
@@ -6,14 +6,18 @@ off at the earliest deadline that was ever set, looks whether a later one holds 
 
 from __future__ import annotations
 
+import abc
 import asyncio
 
-__all__ = ["TimedConnection"]
+__all__ = ["GRACE", "TimedConnection"]
+
+# Seconds that closing gives to answers in flight: longer than a local daemon takes, short for an operator.
+GRACE = 5.0
 
 _FOREVER = float("inf")
 
 
-class TimedConnection(asyncio.Protocol):
+class TimedConnection(asyncio.Protocol, abc.ABC):
     """A protocol with a deadline."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -21,9 +25,9 @@ class TimedConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
 
+    @abc.abstractmethod
     def _expired(self) -> None:
         """The time is up."""
-        raise NotImplementedError
 
     @property
     def _counting(self) -> bool:

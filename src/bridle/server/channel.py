@@ -9,6 +9,7 @@ import msgspec
 
 from bridle.core.messages import Command
 from bridle.net.endpoint import Endpoint
+from bridle.net.timed import GRACE
 
 if TYPE_CHECKING:
     import ssl
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from bridle.wire.http import HttpResponse
 
 __all__ = ["GRACE", "Answer", "Channel", "HttpSettings"]
-
-# Seconds that a closing channel gives to answers in flight before it cuts them.
-GRACE = 5.0
 
 Answer: TypeAlias = "Callable[[Command], HttpResponse | Awaitable[HttpResponse]]"
 

@@ -111,7 +111,7 @@ class Server:
             group=endpoint.option("group"),
         )
         try:
-            await listener.start(file.socket)
+            listener.start(file.socket)
         except BaseException:
             file.close()
             raise
