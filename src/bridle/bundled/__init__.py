@@ -1,0 +1,1 @@
+"""The daemons that come with Bridle: small, but real behind the wire."""

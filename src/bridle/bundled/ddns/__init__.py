@@ -1,0 +1,1 @@
+"""D2: the daemon that carries DHCP's name changes into DNS."""
