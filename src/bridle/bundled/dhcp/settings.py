@@ -68,6 +68,9 @@ class ClientClass(msgspec.Struct, frozen=True):
     name: str
     test: Callable[..., bool] | None = None
     only_if_required: bool = False
+    depends_on_known: bool = False
+    """The test asks for ``member('KNOWN')`` or ``UNKNOWN``, or for a class that does: it waits for the
+    reservations."""
     options: OptionMap = {}
     next_server: int = 0
     server_hostname: str = ""
