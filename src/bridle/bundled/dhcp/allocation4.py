@@ -111,9 +111,9 @@ class Allocator4:
         else:
             return None
         reservation = client.reservation(subnet)
-        if reservation is not None and reservation.address and reservation.address != address:
-            if self._reserved(store, client, subnet, now) is not None:
-                return None
+        other = reservation is not None and reservation.address not in (0, address)
+        if other and self._reserved(store, client, subnet, now) is not None:
+            return None
         mine = reservation is not None and reservation.address == address
         pool = pool_of(subnet, address, classes)
         if not mine and (pool is None or self._kept(subnet, address, client)):

@@ -1,7 +1,7 @@
 """Which IPv6 addresses and prefixes a client gets.
 
-As in DHCPv4 the lease store is the truth; here are the places where pools were searched last, and the offers of
-the last moments. Addresses and prefixes are chosen alike: a pool is a range with a step.
+As in DHCPv4 the lease store is the truth; here are the places where pools were searched last, and the offers
+of the last moments. Addresses and prefixes are chosen alike: a pool is a range with a step.
 """
 
 from __future__ import annotations
@@ -212,9 +212,7 @@ class Allocator6:
         now: int,
     ) -> Choice6 | None:
         wished = association.length
-        ranges = [
-            (subnet, one) for subnet in subnets for one in ranges_of(subnet, association.kind, classes)
-        ]
+        ranges = [(subnet, one) for subnet in subnets for one in ranges_of(subnet, association.kind, classes)]
         # A pool of the length that the client would like comes first.
         ranges.sort(key=lambda pair: bool(wished) and pair[1].length != wished)
         for subnet, one in ranges:

@@ -8,23 +8,10 @@ is closed. Whatever fails leaves the old ones serving.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from bridle.bundled.dhcp.settings import DhcpSettings, LeaseDatabase
-from bridle.bundled.name_change import NameChangeSender
-from bridle.core.messages import JSON, Command
-from bridle.core.version import VERSION
-from bridle.daemon.callouts import Callouts
-from bridle.daemon.daemon import Daemon
-from bridle.daemon.document import Document
-from bridle.daemon.plugins import Plugins
-from bridle.daemon.service_gate import ServiceGate
-from bridle.daemon.statistics import Statistics
-from bridle.daemon.workers import WorkerPool
+from bridle.bundled.dhcp.settings import DhcpSettings
 
 __all__ = ["DhcpDaemon"]
 

@@ -95,7 +95,7 @@ def _qualified(name: str, behaviour: DdnsBehaviour, *, partial: bool = True) -> 
         return name
     suffix = behaviour.qualifying_suffix.lower().strip(".")
     known = not suffix or name == suffix or name.endswith(f".{suffix}")
-    # A host name option with dots is a full name (Kea does the same); in an FQDN option only a final dot says so.
+    # A host name option with dots is a full name, as for Kea; in an FQDN option only a final dot says so.
     return f"{name}." if known or ("." in name and not partial) else f"{name}.{suffix}."
 
 

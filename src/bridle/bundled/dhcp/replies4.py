@@ -15,7 +15,15 @@ from bridle.bundled.dhcp.settings import (
     Subnet4,
 )
 
-__all__ = ["fqdn_in", "fqdn_option", "hostname_in", "layers_of", "lifetime_of", "requested_options", "timers_of"]
+__all__ = [
+    "fqdn_in",
+    "fqdn_option",
+    "hostname_in",
+    "layers_of",
+    "lifetime_of",
+    "requested_options",
+    "timers_of",
+]
 
 # Routers, domain name servers, domain name: sent where they are configured, asked for or not, as Kea does.
 _BASIC = (3, 6, 15)

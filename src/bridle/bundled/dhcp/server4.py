@@ -1,7 +1,7 @@
 """The DHCPv4 server: messages in, messages out. No sockets, and no clock but the one that it is given.
 
-A batch of messages is one transaction of the lease store: whoever calls :meth:`Server4.handle` sends the answers
-afterwards, so that no lease is acknowledged that is not stored.
+A batch of messages is one transaction of the lease store: whoever calls :meth:`Server4.handle` sends the
+answers afterwards, so that no lease is acknowledged that is not stored.
 
     socket ─▶ decode4 ─▶ classify ─▶ select subnet ─▶ allocate ─▶ store ─▶ options ─▶ encode4 ─▶ socket
 """
@@ -136,8 +136,8 @@ class Server4:
     """Answers DHCPv4 messages.
 
     ``name_changed`` is told when a lease with a name in DNS begins or ends. ``clock`` gives seconds since the
-    epoch. ``server_port`` other than 67 means a site of its own: answers to relays then go back to the port that
-    they asked from.
+    epoch. ``server_port`` other than 67 means a site of its own: answers to relays then go back to the port
+    that they asked from.
     """
 
     def __init__(
@@ -261,8 +261,9 @@ class Server4:
                 return self._drop()
         return None
 
-    def _drop(self) -> None:
+    def _drop(self) -> Departure4 | None:
         self._count("pkt4-receive-drop")
+        return None
 
     # Who asks, and from where.
 
@@ -382,8 +383,9 @@ class Server4:
 
     def _named(self, query: Query4) -> list[int]:
         """Server identifiers that options give."""
-        options = self.settings.options.get(54), *(
-            subnet.options.get(54) for subnet in self._subnets(query)[:1]
+        options = (
+            self.settings.options.get(54),
+            *(subnet.options.get(54) for subnet in self._subnets(query)[:1]),
         )
         return [_address(option.data) for option in options if option is not None]
 
@@ -547,9 +549,9 @@ class Server4:
     def _name(self, query: Query4, choice: Choice4) -> ClientName:
         options = query.packet.options
         reserved = choice.reservation.hostname if choice.reservation is not None else ""
-        if 12 not in options and 81 not in options and not reserved:
-            if choice.subnet.ddns.replace_client_name in ("never", "when-present"):
-                return _NAMELESS
+        nameless = 12 not in options and 81 not in options and not reserved
+        if nameless and choice.subnet.ddns.replace_client_name in ("never", "when-present"):
+            return _NAMELESS
         return name_client(
             choice.subnet.ddns,
             enabled=self.settings.ddns.enabled,
@@ -592,9 +594,10 @@ class Server4:
         if choice is not None and choice.pool is not None:
             required.update(choice.pool.require_client_classes)
         for one in settings.classes:
-            if one.name in required and one.test is not None and one.name not in query.classes:
-                if one.test(query):
-                    query.classes.add(one.name)
+            if one.name not in required or one.test is None or one.name in query.classes:
+                continue
+            if one.test(query):
+                query.classes.add(one.name)
         return [one for one in settings.classes if one.name in query.classes]
 
     def _refuse(self, query: Query4, subnet: Subnet4) -> Departure4 | None:
@@ -603,9 +606,7 @@ class Server4:
         reply.ciaddr = 0
         return self._depart(query, reply)
 
-    def _reply(
-        self, query: Query4, kind: MessageType4, subnet: Subnet4, body: dict[int, bytes]
-    ) -> Packet4:
+    def _reply(self, query: Query4, kind: MessageType4, subnet: Subnet4, body: dict[int, bytes]) -> Packet4:
         packet = query.packet
         options: dict[int, bytes] = {53: bytes([kind])}
         if kind != MessageType4.NAK:
@@ -687,7 +688,11 @@ class Server4:
     def _fail_for(self, subnet: Subnet4, query: Query4) -> None:
         reason = "shared-network" if subnet.shared_network else "subnet"
         self._count("v4-allocation-fail")
-        for name in (reason, *(() if subnet.pools else ("no-pools",)), *(("classes",) if query.classes else ())):
+        for name in (
+            reason,
+            *(() if subnet.pools else ("no-pools",)),
+            *(("classes",) if query.classes else ()),
+        ):
             self._count(f"v4-allocation-fail-{name}")
             self._count(f"subnet[{subnet.id}].v4-allocation-fail-{name}")
         self._count(f"subnet[{subnet.id}].v4-allocation-fail")

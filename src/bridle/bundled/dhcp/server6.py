@@ -234,8 +234,9 @@ class Server6:
     def _count_in(self, subnet_id: int, name: str, by: int = 1) -> None:
         self._count(f"subnet[{subnet_id}].{name}", by)
 
-    def _drop(self) -> None:
+    def _drop(self) -> Departure6 | None:
         self._count("pkt6-receive-drop")
+        return None
 
     def _answer(self, arrival: Arrival6, message: Message6, relays: list[Relay6]) -> Departure6 | None:
         try:
@@ -350,17 +351,16 @@ class Server6:
             query.classes.update(reservation.client_classes)
         required = subnet.require_client_classes if subnet is not None else ()
         for one in settings.classes:
-            if one.name in required and one.name not in query.classes and one.test is not None:
-                if one.test(query):
-                    query.classes.add(one.name)
+            if one.name not in required or one.test is None or one.name in query.classes:
+                continue
+            if one.test(query):
+                query.classes.add(one.name)
         return [one for one in settings.classes if one.name in query.classes]
 
     # What they want.
 
     def _solicit(self, answer: _Answer) -> MessageType6:
-        rapid = (
-            _RAPID in answer.query.options and bool(answer.subnets) and answer.subnets[0].rapid_commit
-        )
+        rapid = _RAPID in answer.query.options and bool(answer.subnets) and answer.subnets[0].rapid_commit
         if rapid:
             answer.options.append((_RAPID, b""))
         for association in answer.query.associations():
@@ -540,11 +540,13 @@ class Server6:
             leases = self._held(answer, association)
             for lease in leases:
                 bound = self._release_one(lease) or bound
-            self._tell_binding(answer, association, leases, "Lease released. Thank you, please come again.")
+            self._tell_binding(answer, association, leases, "Lease released.")
         if bound:
-            answer.options.append(status_option(StatusCode.SUCCESS, "Summary status for all processed IA_NAs"))
+            answer.options.append(
+                status_option(StatusCode.SUCCESS, "Summary status for all processed IA_NAs")
+            )
         else:
-            answer.options.append(status_option(StatusCode.NO_BINDING, "None of the leases is yours"))
+            answer.options.append(status_option(StatusCode.NO_BINDING, "No leases to release."))
         return MessageType6.REPLY
 
     def _release_one(self, lease: Lease6) -> bool:
@@ -575,7 +577,9 @@ class Server6:
             leases = self._held(answer, association)
             for lease in leases:
                 self._decline_one(answer, lease)
-            self._tell_binding(answer, association, leases, "Lease declined. Hopefully the next one will be better.")
+            self._tell_binding(
+                answer, association, leases, "Lease declined. Hopefully the next one will be better."
+            )
         answer.options.append(status_option(StatusCode.SUCCESS, ""))
         return MessageType6.REPLY
 
@@ -611,7 +615,7 @@ class Server6:
         if leases:
             status = status_option(StatusCode.SUCCESS, text)
         else:
-            status = status_option(StatusCode.NO_BINDING, "You cannot release what is not yours")
+            status = status_option(StatusCode.NO_BINDING, "This client has no such lease.")
         answer.options.append(association_option(association, 0, 0, [status]))
 
     def _reclaimed(self, lease: Lease6) -> None:

@@ -1,204 +1,89 @@
-"""The sockets of a DHCPv4 server: one for each interface, and the way to clients that have no address yet.
-
-Datagrams are taken in batches: what came in while the last batch was worked on is the next one.
-"""
+"""The sockets of a DHCPv4 server: one for each interface, and the way to clients that have no address yet."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import fcntl
 import ipaddress
-import logging
 import socket
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from bridle.bundled.dhcp.server4 import CLIENT_PORT, Arrival4, Departure4
 from bridle.bundled.dhcp.settings import Interface
+from bridle.bundled.dhcp.sockets import receive_buffer
 from bridle.core.errors import ConfigurationError
 
-__all__ = ["BATCH", "Place4", "Sockets4", "SocketsChange4"]
+__all__ = ["Place4", "Socket4", "places_of"]
 
-# Datagrams that are worked on together, and whose leases are one transaction: at 100 µs each they keep the
-# commands waiting for some milliseconds.
-BATCH = 64
-# Bytes that the kernel holds for us; some 5000 messages, what comes within a slow command or two.
-RECEIVE_BUFFER = 8 * 1024 * 1024
-# A DHCP message over Ethernet; larger ones are cut by no one, but no client sends them.
 _LARGEST = 65535
 _SIOCGIFADDR = 0x8915
 _SIOCGIFFLAGS = 0x8913
 _UP, _LOOPBACK = 0x1, 0x8
 _ETHERTYPE_IP = 0x0800
-_SO_RCVBUFFORCE = 33
 _IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
 _UDP_HEADER = struct.Struct("!HHHH")
 
-_log = logging.getLogger("bridle.dhcp4")
-
 
 class Place4(NamedTuple):
-    """An interface and the address that the server has there."""
+    """An interface, the address that the server has there, its port, and whether it may send to clients that
+    have no address yet."""
 
     interface: str
     address: int
+    port: int
+    raw: bool
+
+    def __str__(self) -> str:
+        return f"interface {self.interface}, port {self.port}"
 
 
-class _Open:
-    """One socket and the reader behind it."""
+class Socket4:
+    """What listens for DHCPv4 on one interface."""
 
-    def __init__(self, place: Place4, port: int, *, raw: bool) -> None:
+    def __init__(self, place: Place4) -> None:
         self.place = place
-        self.port = port
-        self.socket = _udp_socket(place, port)
-        self.packets = _packet_socket(place) if raw else None
+        self.socket = _udp_socket(place)
+        self._packets = _packet_socket()
 
-    def receive(self) -> list[Arrival4]:
-        """What has come in, as much as a batch takes."""
+    def receive(self, limit: int) -> list[Arrival4]:
+        """What has come in, so many at most."""
         arrivals = []
-        name, local = self.place
+        name, local = self.place.interface, self.place.address
         take = self.socket.recvfrom
         try:
-            for _ in range(BATCH):
+            for _ in range(limit):
                 data, (host, port) = take(_LARGEST)
-                source = int.from_bytes(socket.inet_aton(host), "big")
-                arrivals.append(Arrival4(data, name, local, source, port))
+                arrivals.append(
+                    Arrival4(data, name, local, int.from_bytes(socket.inet_aton(host), "big"), port)
+                )
         except BlockingIOError:
             pass
-        except OSError as error:
-            _log.warning("%s: receiving: %s", name, error)
         return arrivals
 
     def send(self, departure: Departure4) -> None:
-        """Send one datagram.
+        """Send a datagram.
 
         Raises:
             OSError: it cannot be sent.
         """
         address = departure.address
         if departure.hw_address:
-            if self.packets is not None:
+            if self._packets is not None and self.place.raw:
                 target = (self.place.interface, _ETHERTYPE_IP, 0, 1, departure.hw_address)
-                self.packets.sendto(_ip_packet(departure, self.port), target)
+                self._packets.sendto(_ip_packet(departure, self.place.port), target)
                 return
             address = 0xFFFFFFFF
         self.socket.sendto(departure.data, (socket.inet_ntoa(address.to_bytes(4, "big")), departure.port))
 
     def close(self) -> None:
+        """Close it."""
         self.socket.close()
-        if self.packets is not None:
-            self.packets.close()
+        if self._packets is not None:
+            self._packets.close()
 
 
-class Sockets4:
-    """The sockets that are open. ``deliver`` gets what comes in, from the event loop."""
-
-    def __init__(self, port: int, deliver: Callable[[list[Arrival4]], None]) -> None:
-        self.port = port
-        self._deliver = deliver
-        self._open: dict[Place4, _Open] = {}
-        self._by_interface: dict[str, _Open] = {}
-        self._reading = False
-
-    @property
-    def places(self) -> list[Place4]:
-        """Where it listens."""
-        return list(self._open)
-
-    def prepare(self, interfaces: Iterable[Interface], *, raw: bool) -> SocketsChange4:
-        """Open what is not open yet; nothing is closed before the change is committed.
-
-        Raises:
-            ConfigurationError: an interface does not exist or has no address, or the port cannot be used.
-        """
-        wanted = places_of(interfaces)
-        opened: dict[Place4, _Open] = {}
-        try:
-            for place in wanted:
-                if place not in self._open:
-                    opened[place] = _Open(place, self.port, raw=raw)
-        except OSError as error:
-            for one in opened.values():
-                one.close()
-            raise ConfigurationError(
-                f"cannot open a DHCP socket on interface {place.interface}, port {self.port}: {error.strerror}"
-            ) from error
-        return SocketsChange4(self, wanted, opened)
-
-    def exchange(self, wanted: Sequence[Place4], opened: dict[Place4, _Open]) -> None:
-        """Use these places from now on."""
-        gone = [one for place, one in self._open.items() if place not in wanted]
-        self._open = {place: opened.get(place) or self._open[place] for place in wanted}
-        self._by_interface = {place.interface: one for place, one in self._open.items()}
-        if self._reading:
-            for one in opened.values():
-                self._read(one)
-        for one in gone:
-            if self._reading:
-                asyncio.get_running_loop().remove_reader(one.socket)
-                # What the kernel has taken for us already is answered, too.
-                self._on_readable(one)
-            one.close()
-
-    def start(self) -> None:
-        """Take what comes in."""
-        self._reading = True
-        for one in self._open.values():
-            self._read(one)
-
-    def _read(self, one: _Open) -> None:
-        asyncio.get_running_loop().add_reader(one.socket, self._on_readable, one)
-
-    def _on_readable(self, one: _Open) -> None:
-        arrivals = one.receive()
-        if arrivals:
-            self._deliver(arrivals)
-
-    def send(self, departures: Iterable[Departure4]) -> int:
-        """Send datagrams; how many could not be sent. May be called by any thread."""
-        failed = 0
-        for departure in departures:
-            one = self._by_interface.get(departure.interface)
-            try:
-                if one is None:
-                    raise OSError(errno.ENODEV, f"interface {departure.interface} is not served any more")
-                one.send(departure)
-            except OSError as error:
-                failed += 1
-                _log.warning("to %s: %s", ipaddress.IPv4Address(departure.address), error)
-        return failed
-
-    def close(self) -> None:
-        """Close all."""
-        for one in self._open.values():
-            if self._reading:
-                asyncio.get_running_loop().remove_reader(one.socket)
-            one.close()
-        self._open.clear()
-        self._by_interface.clear()
-
-
-class SocketsChange4:
-    """Sockets that are opened, and not used yet."""
-
-    def __init__(self, sockets: Sockets4, wanted: Sequence[Place4], opened: dict[Place4, _Open]) -> None:
-        self._sockets = sockets
-        self._wanted = wanted
-        self._opened = opened
-
-    def commit(self) -> None:
-        """Use them, and close those that are not wanted any more."""
-        self._sockets.exchange(self._wanted, self._opened)
-
-    def rollback(self) -> None:
-        """Close them."""
-        for one in self._opened.values():
-            one.close()
-
-
-def places_of(interfaces: Iterable[Interface]) -> list[Place4]:
+def places_of(interfaces: Iterable[Interface], port: int, *, raw: bool) -> list[Place4]:
     """The interfaces that are meant, with their addresses; ``*`` is all that are up, save loopback.
 
     Raises:
@@ -212,25 +97,24 @@ def places_of(interfaces: Iterable[Interface]) -> list[Place4]:
                 flags = _flags(name)
                 address = _address(name) if flags & _UP and not flags & _LOOPBACK else 0
                 if address:
-                    found.setdefault(name, Place4(name, address))
+                    found.setdefault(name, Place4(name, address, port, raw))
             continue
-        if interface.name not in existing:
+        name = interface.name
+        if name not in existing:
             raise ConfigurationError(
-                f"Failed to select interface: interface '{interface.name}' doesn't exist in the system"
+                f"Failed to select interface: interface '{name}' doesn't exist in the system"
             )
-        address = int(ipaddress.IPv4Address(interface.address)) if interface.address else _address(interface.name)
+        address = int(ipaddress.IPv4Address(interface.address)) if interface.address else _address(name)
         if not address:
-            raise ConfigurationError(
-                f"Failed to select interface: interface '{interface.name}' has no IPv4 address"
-            )
-        found[interface.name] = Place4(interface.name, address)
+            raise ConfigurationError(f"Failed to select interface: interface '{name}' has no IPv4 address")
+        found[name] = Place4(name, address, port, raw)
     return list(found.values())
 
 
 def _ask(name: str, request: int) -> bytes:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
-            return fcntl.ioctl(asking, request, struct.pack("256s", name.encode()[:15]))
+            return bytes(fcntl.ioctl(asking, request, struct.pack("256s", name.encode()[:15])))
         except OSError:
             return bytes(256)
 
@@ -243,25 +127,21 @@ def _flags(name: str) -> int:
     return int(struct.unpack_from("H", _ask(name, _SIOCGIFFLAGS), 16)[0])
 
 
-def _udp_socket(place: Place4, port: int) -> socket.socket:
+def _udp_socket(place: Place4) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, place.interface.encode() + b"\0")
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        except PermissionError:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        sock.bind(("", port))
+        receive_buffer(sock)
+        sock.bind(("", place.port))
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _packet_socket(place: Place4) -> socket.socket | None:
+def _packet_socket() -> socket.socket | None:
     """A socket that sends to hardware addresses; None without the right to have one: then answers to clients
     without an address are broadcast."""
     try:

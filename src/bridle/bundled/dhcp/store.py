@@ -73,7 +73,8 @@ class LeaseStore4(Protocol):
         hostname: str | None = None,
         state: int | None = None,
     ) -> Iterator[Lease4]:
-        """The leases that match everything that is given, by address. Host names are compared in lower case."""
+        """The leases that match everything that is given, by address. Host names are compared in lower
+        case."""
         ...
 
     def page(self, after: int, limit: int) -> list[Lease4]:
@@ -81,8 +82,8 @@ class LeaseStore4(Protocol):
         ...
 
     def expired(self, now: int, limit: int) -> list[Lease4]:
-        """At most ``limit`` leases that ended (``expires <= now``) and are not reclaimed yet, the longest ended
-        first. 0: all."""
+        """At most ``limit`` leases that ended (``expires <= now``) and are not reclaimed yet, the longest
+        ended first. 0: all."""
         ...
 
     def delete_reclaimed(self, before: int) -> int:
