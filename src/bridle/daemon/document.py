@@ -31,6 +31,11 @@ class Document:
         self._source = source
         self._prefix = tuple(prefix)
 
+    @property
+    def from_file(self) -> bool:
+        """Whether it was read from a file, where an error is told in the words of a file's grammar."""
+        return isinstance(self._source, _FileSource)
+
     def locate(self, path: Path) -> str:
         """Where the value at ``path`` stands, or else the nearest value around it; empty if unknown."""
         if self._source is None:

@@ -9,6 +9,7 @@ import ipaddress
 import re
 import struct
 from collections.abc import Callable, Iterable
+from copy import copy
 from functools import cache
 
 import msgspec
@@ -73,11 +74,20 @@ class Definitions:
     """The standard options of a protocol (4 or 6), and those of a configuration on top."""
 
     def __init__(self, protocol: int, extra: Iterable[Definition] = ()) -> None:
-        self._names, self._codes = _standard(protocol)
+        names, codes = _standard(protocol)
         extra = tuple(extra)
-        if extra:
-            self._names = {**self._names, **{(one.space, one.name): one for one in extra}}
-            self._codes = {**self._codes, **{(one.space, one.code): one for one in extra}}
+        self._names = {**names, **{(one.space, one.name): one for one in extra}} if extra else names
+        self._codes = {**codes, **{(one.space, one.code): one for one in extra}} if extra else codes
+
+    def extended(self, extra: Iterable[Definition]) -> Definitions:
+        """These, and others on top."""
+        extra = tuple(extra)
+        if not extra:
+            return self
+        found = copy(self)
+        found._names = {**self._names, **{(one.space, one.name): one for one in extra}}
+        found._codes = {**self._codes, **{(one.space, one.code): one for one in extra}}
+        return found
 
     def by_name(self, space: str, name: str) -> Definition | None:
         """The definition of a name."""
