@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from pathlib import Path
 
@@ -18,33 +19,50 @@ from bridle.daemon.running import Running, run
 __all__ = ["command"]
 
 # Daemons that come with Bridle, by the name that ``bridle run`` takes.
-_BUNDLED: dict[str, str] = {}
+_BUNDLED: dict[str, str] = {
+    "d2": "bridle.bundled.ddns.d2:D2",
+    "dhcp4": "bridle.bundled.dhcp.dhcp4:Dhcp4",
+    "dhcp6": "bridle.bundled.dhcp.dhcp6:Dhcp6",
+}
 
 
 @click.command("run")
 @click.argument("name", metavar="NAME|MODULE:CLASS")
 @click.argument("endpoints", nargs=-1, metavar="[ENDPOINT]...")
 @click.option("-c", "file", metavar="FILE", help="The configuration file.")
+@click.option("-p", "port", type=click.IntRange(1, 65535), help="The port that dhcp4 or dhcp6 serves on.")
 @click.option("-d", "debug", is_flag=True, help="Log in detail.")
-def command(name: str, endpoints: tuple[str, ...], file: str | None, debug: bool) -> int:
+def command(
+    name: str, endpoints: tuple[str, ...], file: str | None, port: int | None, debug: bool
+) -> int:
     """Run a daemon until shutdown, SIGTERM or Ctrl-C. SIGHUP reads its configuration file again.
 
-    MODULE:CLASS names a subclass of bridle.Daemon. It listens on each ENDPOINT, and on the control sockets
-    that its configuration file names.
+    NAME is a daemon that comes with Bridle: dhcp4, dhcp6 or d2, with Kea's configuration. MODULE:CLASS names
+    a subclass of bridle.Daemon. It listens on each ENDPOINT, and on the control sockets that its
+    configuration file names.
 
     \b
-    Example:
+    Examples:
+      bridle run dhcp4 -c /etc/kea/kea-dhcp4.conf
       bridle run examples.thermostat:Thermostat unix:/tmp/thermostat.sock
     """
     log_to_stderr("DEBUG" if debug else "INFO")
     try:
-        daemon = _find(name)()
+        daemon = _make(_find(name), port)
     except BridleError as error:
         raise Failure(str(error), ExitStatus.ERROR) from error
     if not endpoints and file is None:
         raise click.UsageError("nobody could reach it: name an ENDPOINT, or a configuration file with -c")
     run(daemon, *endpoints, configuration_file=file, on_ready=_tell)
     return 0
+
+
+def _make(cls: type[Daemon], port: int | None) -> Daemon:
+    if port is None:
+        return cls()
+    if "port" not in inspect.signature(cls).parameters:
+        raise click.UsageError(f"{cls.__name__} serves on no port: -p is for dhcp4 and dhcp6")
+    return cls(port=port)
 
 
 def _find(name: str) -> type[Daemon]:

@@ -1,9 +1,10 @@
-"""Plugins: Python modules that add commands to a daemon, or look at commands and answers on their way.
+"""Plugins: Python modules that add commands to a daemon, look at commands and answers on their way, or are
+called at a daemon's hook points.
 
-A plugin is named by the path of its file or by its module's name, as a ``hooks-libraries`` entry does. It has
-a function ``load(context, parameters)``, and may have ``unload()``. What it registers through the context is
-taken back when it is unloaded. A set of plugins is replaced as a whole: if one fails to load, the old set
-stays.
+A plugin is named by the path of its file, by its module's name, or by an entry point of the group
+``bridle.plugins``, as a ``hooks-libraries`` entry does. It has a function ``load(context, parameters)``, and may
+have ``unload()``. What it registers through the context is taken back when it is unloaded. A set of plugins is
+replaced as a whole, in one step: if one fails to load, the old set stays.
 """
 
 from __future__ import annotations
@@ -11,20 +12,26 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from importlib.machinery import ModuleSpec
+from importlib.metadata import entry_points
 from pathlib import Path as FilePath
 from types import ModuleType
 
 import msgspec
 
-from bridle.core.errors import ConfigurationError
-from bridle.core.manager import Access, CommandManager
+from bridle.core.errors import ConfigurationError, DeclarationError
+from bridle.core.manager import Access, CommandDefinition, CommandManager
 from bridle.core.messages import JSON, Command, Response
+from bridle.core.results import Result
+from bridle.daemon.callouts import Callout, Callouts
 
-__all__ = ["PluginContext", "PluginSettings", "Plugins", "check_library"]
+__all__ = ["ENTRY_POINTS", "PluginContext", "PluginSettings", "Plugins", "check_library"]
 
 _log = logging.getLogger("bridle.plugins")
+
+ENTRY_POINTS = "bridle.plugins"
+"""The group of entry points by which installed packages offer plugins."""
 
 # What Kea's own libraries do, and what does it here.
 _ACCESS = "Bridle's own access control will do this; until then 'authentication' keeps others out"
@@ -40,11 +47,21 @@ class PluginSettings(msgspec.Struct, frozen=True):
 
 
 class PluginContext:
-    """What a plugin may do to its daemon. Everything done here is undone when the plugin is unloaded."""
+    """What a plugin may do to its daemon. Everything done here is undone when the plugin is unloaded.
 
-    def __init__(self, manager: CommandManager) -> None:
+    What a plugin registers while it is loaded takes effect when its whole set does; later, at once.
+    """
+
+    def __init__(self, manager: CommandManager, callouts: Callouts, taken: Container[str] = ()) -> None:
         self._manager = manager
-        self._undo: list[Callable[[], None]] = []
+        self._points = callouts
+        self._taken = taken
+        self._holds = False
+        self._commands: dict[str, CommandDefinition] = {}
+        self._before: list[Callable[[Command], Response | None]] = []
+        self._after: list[Callable[[Command, Response], Response | None]] = []
+        self.callouts: list[tuple[str, Callout]] = []
+        """The callouts that were registered, with their points."""
 
     def register_command(
         self, name: str, handler: Callable[..., object], *, access: Access = "write"
@@ -54,24 +71,61 @@ class PluginContext:
         Raises:
             DeclarationError: the name is taken, or the handler's signature is not one of a command.
         """
-        self._manager.register_command(name, handler, access=access)
-        self._undo.append(lambda: self._manager.deregister_command(name))
+        if name in self._taken or name in self._commands:
+            raise DeclarationError(f"a handler for '{name}' is already registered")
+        definition = CommandDefinition(name, handler, access)
+        if self._holds:
+            self._manager.register_command(name, handler, access=access)
+        self._commands[name] = definition
 
     def before_command(self, hook: Callable[[Command], Response | None]) -> None:
         """Call ``hook(command)`` before each command; a response that it returns is the answer. In the
         agent that goes for commands to services too: ``command.services`` says which."""
-        self._manager.before_command(hook)
-        self._undo.append(lambda: self._manager.remove_hook(hook))
+        if self._holds:
+            self._manager.before_command(hook)
+        self._before.append(hook)
 
     def command_processed(self, hook: Callable[[Command, Response], Response | None]) -> None:
         """Call ``hook(command, response)`` after each command; what it returns replaces the answer."""
-        self._manager.command_processed(hook)
-        self._undo.append(lambda: self._manager.remove_hook(hook))
+        if self._holds:
+            self._manager.command_processed(hook)
+        self._after.append(hook)
+
+    def callout(self, point: str, function: Callout) -> None:
+        """Call a function at a hook point of the daemon; what it is given and may return is the daemon's to
+        say.
+
+        Raises:
+            DeclarationError: the daemon has no such point, or the plugin is loaded already.
+        """
+        self._points.check(point)
+        if self._holds:
+            raise DeclarationError("callouts are registered while a plugin is loaded")
+        self.callouts.append((point, function))
+
+    @property
+    def command_names(self) -> Iterable[str]:
+        """The commands that the plugin has."""
+        return self._commands
+
+    def hold(self) -> None:
+        """Let the commands and hooks take effect."""
+        self._holds = True
+        for name, definition in self._commands.items():
+            self._manager.register_command(name, definition.handler, access=definition.access)
+        for before in self._before:
+            self._manager.before_command(before)
+        for after in self._after:
+            self._manager.command_processed(after)
 
     def undo(self) -> None:
         """Take back everything, the last first."""
-        while self._undo:
-            self._undo.pop()()
+        if self._holds:
+            self._holds = False
+            for hook in (*reversed(self._after), *reversed(self._before)):
+                self._manager.remove_hook(hook)
+            for name in reversed(self._commands):
+                self._manager.deregister_command(name)
 
 
 class _Plugin:
@@ -80,8 +134,7 @@ class _Plugin:
         self.module = module
         self.context = context
 
-    def unload(self) -> None:
-        self.context.undo()
+    def end(self) -> None:
         ending = getattr(self.module, "unload", None)
         if ending is not None:
             try:
@@ -91,48 +144,72 @@ class _Plugin:
 
 
 class Plugins:
-    """The plugins of a daemon."""
+    """The plugins of a daemon. ``callouts`` are those of its hook points, where it has any."""
 
-    def __init__(self, manager: CommandManager) -> None:
+    def __init__(self, manager: CommandManager, callouts: Callouts | None = None) -> None:
         self._manager = manager
+        self._callouts = Callouts() if callouts is None else callouts
         self._loaded: list[_Plugin] = []
 
     def replace(self, wanted: Sequence[PluginSettings], *, anew: bool = False) -> None:
         """Load these plugins in place of those that are loaded. The same list again changes nothing, unless
         ``anew`` asks to load them from their files again.
 
-        Raises:
-            ConfigurationError: one cannot be loaded; the old ones are back.
-        """
-        before = [(plugin.settings, plugin.module) for plugin in self._loaded]
-        if list(wanted) == [settings for settings, _ in before] and not anew:
-            return
-        # Most failures show here, before anything is touched.
-        modules = [(settings, _import(settings.library)) for settings in wanted]
-        self.unload()
-        try:
-            self._load(modules)
-        except ConfigurationError:
-            self.unload()
-            self._load(before)
-            raise
+        The new ones are loaded while the old ones still work, then all are exchanged in one step, and the old
+        ones are unloaded.
 
-    def _load(self, modules: Sequence[tuple[PluginSettings, ModuleType]]) -> None:
+        Raises:
+            ConfigurationError: one cannot be loaded; the old ones go on as if nothing had happened.
+        """
+        if list(wanted) == [plugin.settings for plugin in self._loaded] and not anew:
+            return
+        modules = [(settings, _import(settings.library)) for settings in wanted]
+        self._exchange(self._load(modules))
+
+    def _load(self, modules: Sequence[tuple[PluginSettings, ModuleType]]) -> list[_Plugin]:
+        old = {name for plugin in self._loaded for name in plugin.context.command_names}
+        taken = {definition.name for definition in self._manager} - old
+        loaded: list[_Plugin] = []
         for settings, module in modules:
-            context = PluginContext(self._manager)
+            context = PluginContext(self._manager, self._callouts, taken)
             try:
                 module.load(context, dict(settings.parameters))
             except Exception as error:
-                context.undo()
+                for plugin in reversed(loaded):
+                    plugin.end()
                 raise ConfigurationError(
                     f"plugin '{settings.library}' failed to load: {type(error).__name__}: {error}"
                 ) from error
-            self._loaded.append(_Plugin(settings, module, context))
+            taken.update(context.command_names)
+            loaded.append(_Plugin(settings, module, context))
+        return loaded
+
+    def _exchange(self, new: list[_Plugin]) -> None:
+        old, self._loaded = self._loaded, new
+        for plugin in reversed(old):
+            plugin.context.undo()
+        for plugin in new:
+            plugin.context.hold()
+        self._callouts.exchange(callout for plugin in new for callout in plugin.context.callouts)
+        for plugin in reversed(old):
+            plugin.end()
 
     def unload(self) -> None:
         """Unload all, the last first."""
-        while self._loaded:
-            self._loaded.pop().unload()
+        self._exchange([])
+
+    def register(self, manager: CommandManager, wanted: Callable[[], Sequence[PluginSettings]]) -> None:
+        """Answer ``libreload``, which loads the plugins that are ``wanted`` now from their files again."""
+
+        def libreload(command: Command) -> Response:
+            """Load the plugins again. If one cannot be loaded, the old ones go on."""
+            try:
+                self.replace(wanted(), anew=True)
+            except ConfigurationError as error:
+                return Response(Result.ERROR, f"Failed to reload hooks libraries: {error}", error=error)
+            return Response(text="Hooks libraries successfully reloaded.")
+
+        manager.register_command("libreload", libreload, access="write")
 
 
 def check_library(library: str) -> None:
@@ -171,6 +248,8 @@ def _import_file(library: str) -> ModuleType:
 
 
 def _import_module(library: str) -> ModuleType:
+    for point in entry_points(group=ENTRY_POINTS, name=library):
+        library = point.module
     return _execute(importlib.util.find_spec(library), library)
 
 

@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypeAlias
 
-from msgspec import UNSET
-
 from bridle.core.errors import ArgumentError
 from bridle.core.manager import CommandManager
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.results import Result
+from bridle.daemon.arguments import argument
 
 __all__ = ["SAMPLE_COUNT", "Statistics", "Value"]
 
@@ -233,27 +232,15 @@ def _stamp(when: float) -> str:
     return datetime.fromtimestamp(when).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-def _argument(command: Command, name: str) -> JSON:
-    arguments = command.arguments
-    if isinstance(arguments, dict) and name in arguments:
-        return arguments[name]
-    if isinstance(arguments, dict) or arguments is UNSET:
-        raise ArgumentError(f"Missing mandatory '{name}' parameter.", argument=name)
-    where = command.locate(["arguments"])
-    raise ArgumentError(
-        f"Error during command processing: get(string) called on a non-map Element in ({where})"
-    )
-
-
 def _name(command: Command) -> str:
-    name = _argument(command, "name")
+    name = argument(command, "name")
     if not isinstance(name, str):
         raise ArgumentError("'name' parameter expected to be a string.", argument="name")
     return name
 
 
 def _number(command: Command, name: str) -> int:
-    number = _argument(command, name)
+    number = argument(command, name)
     if type(number) is not int:
         raise ArgumentError(f"'{name}' parameter expected to be an integer.", argument=name)
     return number

@@ -38,9 +38,7 @@ class WorkerPool(Generic[T]):
     """Threads that ``handle`` what is put. ``handle`` gets a list and returns when it is done with it; what it
     raises is logged."""
 
-    def __init__(
-        self, handle: Callable[[list[T]], None], *, threads: int = 0, queue_size: int = 64
-    ) -> None:
+    def __init__(self, handle: Callable[[list[T]], None], *, threads: int = 0, queue_size: int = 64) -> None:
         self._handle = handle
         self._changed = threading.Condition()
         self._queue: deque[T] = deque()

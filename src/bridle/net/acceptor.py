@@ -16,7 +16,15 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["ACCEPT_BATCH", "ACCEPT_PAUSE", "DRAIN_LIMIT", "Acceptor", "Connection", "Opening", "accept_waiting"]
+__all__ = [
+    "ACCEPT_BATCH",
+    "ACCEPT_PAUSE",
+    "DRAIN_LIMIT",
+    "Acceptor",
+    "Connection",
+    "Opening",
+    "accept_waiting",
+]
 
 # Connections taken in one turn of the event loop, so that a storm of them leaves others their turn.
 ACCEPT_BATCH = 64

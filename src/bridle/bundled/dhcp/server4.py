@@ -175,6 +175,11 @@ class Server4:
             if store is not None:
                 self.store = store
 
+    def freed(self) -> None:
+        """Leases ended: pools that had no address left may have some."""
+        with self._turn:
+            self._allocator.freed()
+
     def handle(self, arrivals: Sequence[Arrival4]) -> list[Departure4]:
         """Answer messages. Never raises for what is in them; if the store fails, nothing is answered."""
         decoded = self._decode(arrivals)

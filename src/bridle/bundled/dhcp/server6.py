@@ -189,6 +189,9 @@ class Server6:
             if server_id is not None:
                 self._server_id = server_id
 
+    def freed(self) -> None:
+        """Leases ended. Nothing has to be known of that here."""
+
     def handle(self, arrivals: Sequence[Arrival6]) -> list[Departure6]:
         """Answer messages. Never raises for what is in them; if the store fails, nothing is answered."""
         departures: list[Departure6] = []

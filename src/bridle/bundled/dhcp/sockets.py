@@ -145,14 +145,20 @@ class Sockets(Generic[Place, Arrival, Departure]):
                 _log.warning("%s: sending: %s", departure.interface, error)
         return failed
 
+    def stop(self) -> None:
+        """Take nothing any more; sending goes on."""
+        if self._reading:
+            self._reading = False
+            for one in self._open.values():
+                asyncio.get_running_loop().remove_reader(one.socket)
+                self._on_readable(one)
+
     def close(self) -> None:
         """Close all."""
+        self.stop()
         for one in self._open.values():
-            if self._reading:
-                asyncio.get_running_loop().remove_reader(one.socket)
             one.close()
         self._open.clear()
-        self._reading = False
 
 
 class SocketsChange(Generic[Place, Arrival, Departure]):
