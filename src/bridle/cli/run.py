@@ -32,9 +32,7 @@ _BUNDLED: dict[str, str] = {
 @click.option("-c", "file", metavar="FILE", help="The configuration file.")
 @click.option("-p", "port", type=click.IntRange(1, 65535), help="The port that dhcp4 or dhcp6 serves on.")
 @click.option("-d", "debug", is_flag=True, help="Log in detail.")
-def command(
-    name: str, endpoints: tuple[str, ...], file: str | None, port: int | None, debug: bool
-) -> int:
+def command(name: str, endpoints: tuple[str, ...], file: str | None, port: int | None, debug: bool) -> int:
     """Run a daemon until shutdown, SIGTERM or Ctrl-C. SIGHUP reads its configuration file again.
 
     NAME is a daemon that comes with Bridle: dhcp4, dhcp6 or d2, with Kea's configuration. MODULE:CLASS names

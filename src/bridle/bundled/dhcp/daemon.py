@@ -75,7 +75,7 @@ class DhcpDaemon(Daemon, abc.ABC):
         self.plugins.register(self.manager, self._hooks)
         self.manager.register_command("server-tag-get", self.server_tag_get, access="read")
         self.manager.register_command("config-backend-pull", self.config_backend_pull, access="write")
-        self._register_lease_commands()
+        self._lease_commands().register(self.manager)
 
     # What the protocols differ in.
 
@@ -108,8 +108,12 @@ class DhcpDaemon(Daemon, abc.ABC):
         """The request for a lease's name."""
 
     @abc.abstractmethod
-    def _register_lease_commands(self) -> None:
-        """Answer Kea's lease commands."""
+    def _lease_commands(self) -> Any:
+        """Kea's lease commands on the store."""
+
+    def _use(self, settings: Any, store: Any) -> None:
+        """Let the server go on with other settings."""
+        self._server.use(settings, store)
 
     # The configuration.
 
@@ -176,7 +180,7 @@ class DhcpDaemon(Daemon, abc.ABC):
             self._server = self._make_server(settings, store)
             self.statistics.add_many(dict.fromkeys(self.statistic_names, 0))
         else:
-            self._server.use(settings, store)
+            self._use(settings, store)
         self._use_threads(settings.multi_threading)
         self._count_leases(settings, before, anew=store is not old_store)
         self.reclaimer.use(settings.expired_leases)
@@ -266,8 +270,12 @@ class DhcpDaemon(Daemon, abc.ABC):
         if self._sender is not None:
             self._sender.send(self._name_change(lease, added))
 
+    @property
+    def _subnets(self) -> Mapping[int, Any]:
+        return getattr(self._settings, "subnets", {})
+
     def _settings_of_subnet(self, number: int) -> Any:
-        return None if self._settings is None else getattr(self._settings, "subnets", {}).get(number)
+        return self._subnets.get(number)
 
     # Commands.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from bridle.bundled.dhcp.daemon import DhcpDaemon
+from bridle.bundled.dhcp.lease_commands import LeaseCommands4
 from bridle.bundled.dhcp.lease_databases import open_store4
 from bridle.bundled.dhcp.leases import Lease4, LeaseState
 from bridle.bundled.dhcp.server4 import HOOK_POINTS, SERVER_PORT, Server4
@@ -121,5 +122,12 @@ class Dhcp4(DhcpDaemon):
             conflict_resolution=subnet is None or subnet.ddns.use_conflict_resolution,
         )
 
-    def _register_lease_commands(self) -> None:
-        pass
+    def _lease_commands(self) -> LeaseCommands4:
+        return LeaseCommands4(
+            lambda: self._store,
+            lambda: self._subnets,
+            statistics=self.statistics,
+            named=lambda: None if self._sender is None else self._name_changed,
+            freed=lambda: self._server.freed(),
+            clock=self._clock,
+        )

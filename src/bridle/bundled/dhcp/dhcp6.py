@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from bridle.bundled.dhcp.daemon import DhcpDaemon
+from bridle.bundled.dhcp.lease_commands import LeaseCommands6
 from bridle.bundled.dhcp.lease_databases import open_store6
 from bridle.bundled.dhcp.leases import Lease6, LeaseKind, LeaseState
 from bridle.bundled.dhcp.server6 import HOOK_POINTS, SERVER_PORT, Server6
@@ -84,6 +85,9 @@ class Dhcp6(DhcpDaemon):
             server_port=SERVER_PORT if self._port is None else self._port,
         )
 
+    def _use(self, settings: Settings6, store: LeaseStore6) -> None:
+        self._server.use(settings, store, self._server_id)
+
     def _subnet_statistics(
         self, settings: Settings6, counts: Mapping[tuple[int, int, int], int]
     ) -> dict[str, int]:
@@ -97,7 +101,8 @@ class Dhcp6(DhcpDaemon):
             found[f"{known}assigned-pds"] = counts.get((number, LeaseKind.PREFIX, LeaseState.ASSIGNED), 0)
             found[f"{known}declined-addresses"] = declined
             found[f"{known}total-nas"] = sum(
-                int.from_bytes(pool.last, "big") - int.from_bytes(pool.first, "big") + 1 for pool in subnet.pools
+                int.from_bytes(pool.last, "big") - int.from_bytes(pool.first, "big") + 1
+                for pool in subnet.pools
             )
             found[f"{known}total-pds"] = sum(
                 1 << (pool.delegated_length - pool.prefix_length) for pool in subnet.pd_pools
@@ -126,5 +131,12 @@ class Dhcp6(DhcpDaemon):
             conflict_resolution=subnet is None or subnet.ddns.use_conflict_resolution,
         )
 
-    def _register_lease_commands(self) -> None:
-        pass
+    def _lease_commands(self) -> LeaseCommands6:
+        return LeaseCommands6(
+            lambda: self._store,
+            lambda: self._subnets,
+            statistics=self.statistics,
+            named=lambda: None if self._sender is None else self._name_changed,
+            freed=lambda: self._server.freed(),
+            clock=self._clock,
+        )
