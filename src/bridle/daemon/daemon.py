@@ -21,7 +21,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, cast
 
 import msgspec
@@ -72,6 +72,8 @@ class Daemon:
 
     manager: CommandManager
     events: EventLog
+    end: Callable[[int], None]
+    """Ask for the daemon's end with this exit status, as ``shutdown`` does; there while it is served."""
     configuration: object
     """The settings that hold: an instance of ``Configuration``, or a dict where there is none; None before
     the first."""
@@ -81,6 +83,7 @@ class Daemon:
         daemon = super().__new__(cls)
         daemon.manager = CommandManager(unsupported=cls.phrases.unsupported)
         daemon.events = EventLog()
+        daemon.end = _not_served
         daemon.configuration = {} if cls.Configuration is None else None
         for name, access, attribute in _commands_of(cls):
             daemon.manager.register_command(name, getattr(daemon, attribute), access=access)
@@ -152,6 +155,10 @@ class Daemon:
     async def _configured(self, outcome: Awaitable[None], settings: object) -> None:
         await outcome
         self.configuration = settings
+
+
+def _not_served(exit_value: int) -> None:
+    raise RuntimeError("the daemon is not served")
 
 
 def _commands_of(cls: type[Daemon]) -> list[tuple[str, Access, str]]:

@@ -2,9 +2,9 @@
 called at a daemon's hook points.
 
 A plugin is named by the path of its file, by its module's name, or by an entry point of the group
-``bridle.plugins``, as a ``hooks-libraries`` entry does. It has a function ``load(context, parameters)``, and may
-have ``unload()``. What it registers through the context is taken back when it is unloaded. A set of plugins is
-replaced as a whole, in one step: if one fails to load, the old set stays.
+``bridle.plugins``, as a ``hooks-libraries`` entry does. It has a function ``load(context, parameters)``, and
+may have ``unload()``. What it registers through the context is taken back when it is unloaded. A set of
+plugins is replaced as a whole, in one step: if one fails to load, the old set stays.
 """
 
 from __future__ import annotations
@@ -122,8 +122,10 @@ class PluginContext:
         """Take back everything, the last first."""
         if self._holds:
             self._holds = False
-            for hook in (*reversed(self._after), *reversed(self._before)):
-                self._manager.remove_hook(hook)
+            for after in reversed(self._after):
+                self._manager.remove_hook(after)
+            for before in reversed(self._before):
+                self._manager.remove_hook(before)
             for name in reversed(self._commands):
                 self._manager.deregister_command(name)
 

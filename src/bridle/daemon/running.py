@@ -104,6 +104,7 @@ async def serve(
     server = Server(daemon.manager, answer=daemon.http_answer, banner=lambda: daemon.banner)
     owner = ConfigurationOwner(daemon, configuration_file)
     running = Running(daemon, server, owner)
+    daemon.end = running.shut_down
     common = CommonCommands(
         daemon, owner, uptime=lambda: int(time.monotonic() - began), shut_down=running.shut_down
     )

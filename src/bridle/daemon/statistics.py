@@ -1,5 +1,5 @@
-"""Statistics with samples, as Kea keeps them (``facts/kea.md`` §4): each change of a value is a sample with its
-time, the newest first.
+"""Statistics with samples, as Kea keeps them (``facts/kea.md`` §4): each change of a value is a sample with
+its time, the newest first.
 
 Whoever counts much collects first and calls :meth:`Statistics.add_many` once for a batch: it then has one
 sample and one time.

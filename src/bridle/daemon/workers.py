@@ -1,7 +1,7 @@
 """Worker threads behind a bounded queue, for daemons that handle packets in several threads.
 
-When the queue is full the oldest item is dropped, as Kea does: who waited longest has most likely asked again.
-Workers take batches, so that what is shared by a batch (a transaction, a lock) is paid once.
+When the queue is full the oldest item is dropped, as Kea does: who waited longest has most likely asked
+again. Workers take batches, so that what is shared by a batch (a transaction, a lock) is paid once.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _log = logging.getLogger("bridle.daemon")
 
 
 class WorkerPool(Generic[T]):
-    """Threads that ``handle`` what is put. ``handle`` gets a list and returns when it is done with it; what it
-    raises is logged."""
+    """Threads that ``handle`` what is put. ``handle`` gets a list and returns when it is done with it; what
+    it raises is logged."""
 
     def __init__(self, handle: Callable[[list[T]], None], *, threads: int = 0, queue_size: int = 64) -> None:
         self._handle = handle

@@ -36,7 +36,8 @@ __all__ = [
 
 # Kea keeps no bound; a thousand idle control connections are a leak somewhere, and cost about 10 MB.
 CONNECTION_LIMIT = 1024
-# Connections beyond the limit that are given time to read that they are; the rest are told and closed at once.
+# Connections beyond the limit that are given time to read that they are; the rest are told and closed at
+# once.
 REFUSED_LIMIT = 64
 # Commands that may wait behind a slow one before the connection is read no further.
 QUEUE_LIMIT = 128

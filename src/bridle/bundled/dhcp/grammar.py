@@ -1,7 +1,7 @@
 """How a configuration is read: each scope has its parameters, each parameter its type and bounds.
 
-What Kea knows and this does not do is a parameter too: it is accepted where it asks for nothing (its default),
-and refused by name and position otherwise. What nobody knows is refused.
+What Kea knows and this does not do is a parameter too: it is accepted where it asks for nothing (its
+default), and refused by name and position otherwise. What nobody knows is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ Path = list[str | int]
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One parameter. ``only``: the values that are accepted, all others ask for something that is not done."""
+    """One parameter. ``only``: the values that are accepted, all others ask for something that is not
+    done."""
 
     kind: str
     low: float | None = None
@@ -130,10 +131,10 @@ class Reader:
         """The maps of a list."""
         return [
             self.map(item, grammar, [*path, key, index], key)
-            for index, item in enumerate(self.list(whole, key, path))
+            for index, item in enumerate(self.sequence(whole, key, path))
         ]
 
-    def list(self, whole: Mapping[str, JSON], key: str, path: Path) -> list[JSON]:
+    def sequence(self, whole: Mapping[str, JSON], key: str, path: Path) -> list[JSON]:
         """A list that may be missing."""
         value = whole.get(key, [])
         if not isinstance(value, list):
@@ -143,7 +144,7 @@ class Reader:
     def strings(self, whole: Mapping[str, JSON], key: str, path: Path) -> list[str]:
         """A list of strings that may be missing."""
         found = []
-        for index, value in enumerate(self.list(whole, key, path)):
+        for index, value in enumerate(self.sequence(whole, key, path)):
             if not isinstance(value, str):
                 raise self._mistyped("string", value, [*path, key, index])
             found.append(value)

@@ -38,8 +38,8 @@ from bridle.daemon.statistics import Statistics
 __all__ = ["LeaseCommands4", "LeaseCommands6"]
 
 _UPDATE_FAILED = (
-    "failed to update the lease with address {} either because the lease has been deleted or it has changed in "
-    "the database, in both cases a retry might succeed"
+    "failed to update the lease with address {} either because the lease has been deleted or it has changed "
+    "in the database, in both cases a retry might succeed"
 )
 
 
@@ -120,7 +120,8 @@ class _LeaseCommands(abc.ABC):
     # Looking.
 
     def get(self, command: Command) -> Response:
-        """Tell one lease, found by ``ip-address``, or by ``identifier-type``, ``identifier`` and ``subnet-id``."""
+        """Tell one lease, found by ``ip-address``, or by ``identifier-type``, ``identifier`` and
+        ``subnet-id``."""
         lease = self._find(self._map(command, "Parameters missing or are not a map."))
         if lease is None:
             raise not_found("Lease not found.")

@@ -127,7 +127,7 @@ def decode_labels(data: bytes) -> str:
     Raises:
         ValueError: it is no name.
     """
-    labels = []
+    labels: list[str] = []
     position = 0
     while position < len(data):
         length = data[position]

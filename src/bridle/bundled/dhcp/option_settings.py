@@ -27,7 +27,8 @@ def read_definitions(
     Raises:
         ConfigurationError: with the position.
     """
-    found, described = [], []
+    found: list[Definition] = []
+    described: list[JSON] = []
     for index, item in enumerate(reader.maps(whole, "option-def", OPTION_DEFINITION, path)):
         where = [*path, "option-def", index]
         for key in ("name", "code", "type"):

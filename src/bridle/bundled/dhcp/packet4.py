@@ -1,7 +1,7 @@
 """DHCPv4 messages: bytes ↔ :class:`Packet4` (RFC 2131, 2132, 3396).
 
-Written by hand, as no maintained library is fast enough: this is the hottest code of the server. Reading is as
-lenient as Kea's: what follows the end option is ignored, and so is its absence.
+Written by hand, as no maintained library is fast enough: this is the hottest code of the server. Reading is
+as lenient as Kea's: what follows the end option is ignored, and so is its absence.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def decode6(data: bytes) -> tuple[Message6, list[Relay6]]:
 
 
 def _pack(options: Sequence[tuple[int, bytes]]) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     for code, value in options:
         parts += (_OPTION.pack(code, len(value)), value)
     return b"".join(parts)

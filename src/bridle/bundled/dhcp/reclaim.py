@@ -1,7 +1,7 @@
 """What becomes of leases that ended (Kea's ``expired-leases-processing``).
 
-A lease that ended is reclaimed: its name is taken out of DNS, and it is kept, or removed. Kept ones are removed
-when they have been kept long enough; until then their client gets the same address again.
+A lease that ended is reclaimed: its name is taken out of DNS, and it is kept, or removed. Kept ones are
+removed when they have been kept long enough; until then their client gets the same address again.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class _Store(Protocol):
 class Reclaimer:
     """Reclaims the leases of a store, by command and from time to time.
 
-    ``store`` gives the present store. ``released`` is told of each lease that had a name in DNS, ``freed`` when
-    there may be free addresses again.
+    ``store`` gives the present store. ``released`` is told of each lease that had a name in DNS, ``freed``
+    when there may be free addresses again.
     """
 
     def __init__(

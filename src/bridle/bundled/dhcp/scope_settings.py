@@ -8,7 +8,7 @@ from typing import Any
 
 from bridle.bundled.dhcp import grammars
 from bridle.bundled.dhcp.expressions import ExpressionError, compile_test, members_of
-from bridle.bundled.dhcp.grammar import Path, Reader
+from bridle.bundled.dhcp.grammar import Grammar, Path, Reader
 from bridle.bundled.dhcp.option_formats import Definitions
 from bridle.bundled.dhcp.option_settings import context_of, read_definitions, read_options
 from bridle.bundled.dhcp.settings import (
@@ -198,7 +198,7 @@ class ScopeReader(Reader):
         """The options of a scope, and how they are told."""
         return read_options(self, whole, path, self.protocol, self.definitions)
 
-    def part(self, key: str, grammar: grammars.Grammar, defaults: Mapping[str, JSON]) -> dict[str, Any]:
+    def part(self, key: str, grammar: Grammar, defaults: Mapping[str, JSON]) -> dict[str, Any]:
         """A map of the global scope with its defaults."""
         given = self.map(self.given.get(key, {}), grammar, [*self.path, key], key)
         plain = {name: value for name, value in given.items() if name not in ("comment", "user-context")}
@@ -428,17 +428,17 @@ class ScopeReader(Reader):
 
     def lifetime(self, whole: Mapping[str, Any], kind: str, path: Path) -> Lifetime:
         """``valid-lifetime`` or ``preferred-lifetime`` with its bounds."""
-        default = whole.get(f"{kind}-lifetime")
-        minimum = whole.get(f"min-{kind}-lifetime")
-        maximum = whole.get(f"max-{kind}-lifetime")
+        default: Any = whole.get(f"{kind}-lifetime")
+        minimum: Any = whole.get(f"min-{kind}-lifetime")
+        maximum: Any = whole.get(f"max-{kind}-lifetime")
         if default is None:
             default = maximum if minimum is None else minimum
         minimum = default if minimum is None else minimum
         maximum = default if maximum is None else maximum
         if not minimum <= default <= maximum:
             raise self.error(
-                f"the value of default {kind}-lifetime ({default}) is not between min-{kind}-lifetime ({minimum}) "
-                f"and max-{kind}-lifetime ({maximum})",
+                f"the value of default {kind}-lifetime ({default}) is not between min-{kind}-lifetime "
+                f"({minimum}) and max-{kind}-lifetime ({maximum})",
                 path,
             )
         return Lifetime(default, minimum, maximum)

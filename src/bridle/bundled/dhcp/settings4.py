@@ -98,11 +98,9 @@ class _Reader4(SubnetReader):
         }
         return subnet, told
 
-    def _pools(
-        self, own: Mapping[str, Any], network: Any, path: Path
-    ) -> tuple[list[Pool4], list[dict[str, JSON]]]:
+    def _pools(self, own: Mapping[str, Any], network: Any, path: Path) -> tuple[list[Pool4], list[JSON]]:
         found: list[Pool4] = []
-        told = []
+        told: list[JSON] = []
         for index, item in enumerate(self.maps(own, "pools", grammars.POOL, path)):
             where: Path = [*path, "pools", index]
             if "pool" not in item:
@@ -125,9 +123,9 @@ class _Reader4(SubnetReader):
 
     def _reservations(
         self, own: Mapping[str, Any], path: Path, network: Any
-    ) -> tuple[dict[tuple[str, bytes], Reservation4], list[dict[str, JSON]]]:
+    ) -> tuple[dict[tuple[str, bytes], Reservation4], list[JSON]]:
         found: dict[tuple[str, bytes], Reservation4] = {}
-        told = []
+        told: list[JSON] = []
         addresses: set[int] = set()
         for index, item in enumerate(self.maps(own, "reservations", grammars.RESERVATION[4], path)):
             where: Path = [*path, "reservations", index]

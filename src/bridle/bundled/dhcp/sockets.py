@@ -27,7 +27,8 @@ _log = logging.getLogger("bridle.dhcp")
 
 Place = TypeVar("Place", bound="_Placed")
 Arrival = TypeVar("Arrival")
-Departure = TypeVar("Departure", bound="_Placed")
+Departure = TypeVar("Departure", bound="_Placed", contravariant=True)
+Sent = TypeVar("Sent", bound="_Placed")
 
 
 class _Placed(Protocol):
@@ -59,17 +60,17 @@ class InterfaceSocket(Protocol[Place, Arrival, Departure]):
         ...
 
 
-class Sockets(Generic[Place, Arrival, Departure]):
+class Sockets(Generic[Place, Arrival, Sent]):
     """The sockets that are open. ``make`` opens one; ``deliver`` gets what comes in, from the event loop."""
 
     def __init__(
         self,
-        make: Callable[[Place], InterfaceSocket[Place, Arrival, Departure]],
+        make: Callable[[Place], InterfaceSocket[Place, Arrival, Sent]],
         deliver: Callable[[list[Arrival]], None],
     ) -> None:
         self._make = make
         self._deliver = deliver
-        self._open: dict[str, InterfaceSocket[Place, Arrival, Departure]] = {}
+        self._open: dict[str, InterfaceSocket[Place, Arrival, Sent]] = {}
         self._reading = False
 
     @property
@@ -77,13 +78,13 @@ class Sockets(Generic[Place, Arrival, Departure]):
         """Where they listen."""
         return [one.place for one in self._open.values()]
 
-    def prepare(self, wanted: Sequence[Place]) -> SocketsChange[Place, Arrival, Departure]:
+    def prepare(self, wanted: Sequence[Place]) -> SocketsChange[Place, Arrival, Sent]:
         """Open what is not open yet; nothing is closed before the change is committed.
 
         Raises:
             ConfigurationError: a socket cannot be opened.
         """
-        opened: dict[str, InterfaceSocket[Place, Arrival, Departure]] = {}
+        opened: dict[str, InterfaceSocket[Place, Arrival, Sent]] = {}
         try:
             for place in wanted:
                 if place.interface not in self._open:
@@ -95,7 +96,7 @@ class Sockets(Generic[Place, Arrival, Departure]):
         return SocketsChange(self, wanted, opened)
 
     def exchange(
-        self, wanted: Sequence[Place], opened: Mapping[str, InterfaceSocket[Place, Arrival, Departure]]
+        self, wanted: Sequence[Place], opened: Mapping[str, InterfaceSocket[Place, Arrival, Sent]]
     ) -> None:
         """Use these places from now on."""
         before = self._open
@@ -119,10 +120,10 @@ class Sockets(Generic[Place, Arrival, Departure]):
         for one in self._open.values():
             self._read(one)
 
-    def _read(self, one: InterfaceSocket[Place, Arrival, Departure]) -> None:
+    def _read(self, one: InterfaceSocket[Place, Arrival, Sent]) -> None:
         asyncio.get_running_loop().add_reader(one.socket, self._on_readable, one)
 
-    def _on_readable(self, one: InterfaceSocket[Place, Arrival, Departure]) -> None:
+    def _on_readable(self, one: InterfaceSocket[Place, Arrival, Sent]) -> None:
         try:
             arrivals = one.receive(BATCH)
         except OSError as error:
@@ -131,7 +132,7 @@ class Sockets(Generic[Place, Arrival, Departure]):
         if arrivals:
             self._deliver(arrivals)
 
-    def send(self, departures: Iterable[Departure]) -> int:
+    def send(self, departures: Iterable[Sent]) -> int:
         """Send datagrams; how many could not be sent. May be called by any thread."""
         failed = 0
         for departure in departures:
@@ -161,14 +162,14 @@ class Sockets(Generic[Place, Arrival, Departure]):
         self._open.clear()
 
 
-class SocketsChange(Generic[Place, Arrival, Departure]):
+class SocketsChange(Generic[Place, Arrival, Sent]):
     """Sockets that are opened, and not used yet."""
 
     def __init__(
         self,
-        sockets: Sockets[Place, Arrival, Departure],
+        sockets: Sockets[Place, Arrival, Sent],
         wanted: Sequence[Place],
-        opened: Mapping[str, InterfaceSocket[Place, Arrival, Departure]],
+        opened: Mapping[str, InterfaceSocket[Place, Arrival, Sent]],
     ) -> None:
         self._sockets = sockets
         self._wanted = wanted

@@ -124,7 +124,8 @@ def _address(name: str) -> int:
 
 
 def _flags(name: str) -> int:
-    return int(struct.unpack_from("H", _ask(name, _SIOCGIFFLAGS), 16)[0])
+    flags: int = struct.unpack_from("H", _ask(name, _SIOCGIFFLAGS), 16)[0]
+    return flags
 
 
 def _udp_socket(place: Place4) -> socket.socket:
@@ -171,7 +172,7 @@ def _ip_packet(departure: Departure4, port: int) -> bytes:
 def _checksum(data: bytes) -> int:
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total ^ 0xFFFF

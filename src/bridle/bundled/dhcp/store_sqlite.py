@@ -1,8 +1,8 @@
 """Leases in SQLite: the embedded store.
 
 The database is in WAL mode with ``synchronous=NORMAL``: what is committed survives the end of the process,
-however it ends; a power cut may cost the last moments, never the database. Readers, such as an agent's plugin,
-do not wait for the server, nor does it for them.
+however it ends; a power cut may cost the last moments, never the database. Readers, such as an agent's
+plugin, do not wait for the server, nor does it for them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,18 @@ from bridle.bundled.dhcp.leases import Lease4, Lease6, LeaseState
 from bridle.bundled.dhcp.store import StoreError
 from bridle.core.messages import JSON
 
-__all__ = ["MEMORY", "SqliteStore4", "SqliteStore6"]
+__all__ = [
+    "COLUMNS4",
+    "COLUMNS6",
+    "MEMORY",
+    "SqliteStore4",
+    "SqliteStore6",
+    "conditions_of",
+    "lease4_of",
+    "lease6_of",
+    "values4_of",
+    "values6_of",
+]
 
 MEMORY = ":memory:"
 """The name of a store that ends with its process."""
@@ -54,17 +65,95 @@ CREATE TABLE lease6 (
 CREATE INDEX lease6_duid ON lease6 (duid);
 CREATE INDEX lease6_expires ON lease6 (state, expires);
 """
-_COLUMNS4 = (
+COLUMNS4: str = (
     "address, hw_address, client_id, valid_lifetime, cltt, subnet_id, hostname, fqdn_forward, fqdn_reverse, "
     "state, user_context"
 )
-_COLUMNS6 = (
-    "address, kind, prefix_length, duid, iaid, preferred_lifetime, valid_lifetime, cltt, subnet_id, hw_address, "
-    "hostname, fqdn_forward, fqdn_reverse, state, user_context"
+COLUMNS6: str = (
+    "address, kind, prefix_length, duid, iaid, preferred_lifetime, valid_lifetime, cltt, subnet_id, "
+    "hw_address, hostname, fqdn_forward, fqdn_reverse, state, user_context"
 )
 
 _Row = tuple[Any, ...]
 L = TypeVar("L", Lease4, Lease6)
+
+
+def lease4_of(row: _Row) -> Lease4:
+    """The lease in a row of the columns."""
+    return Lease4(
+        address=row[0],
+        hw_address=row[1],
+        client_id=row[2],
+        valid_lifetime=row[3],
+        cltt=row[4],
+        subnet_id=row[5],
+        hostname=row[6],
+        fqdn_forward=bool(row[7]),
+        fqdn_reverse=bool(row[8]),
+        state=row[9],
+        user_context=_load(row[10]),
+    )
+
+
+def values4_of(lease: Lease4) -> _Row:
+    """A row of the columns, and when the lease ends."""
+    return (
+        lease.address,
+        lease.hw_address,
+        lease.client_id,
+        lease.valid_lifetime,
+        lease.cltt,
+        lease.subnet_id,
+        lease.hostname,
+        lease.fqdn_forward,
+        lease.fqdn_reverse,
+        int(lease.state),
+        _dump(lease.user_context),
+        lease.expires,
+    )
+
+
+def lease6_of(row: _Row) -> Lease6:
+    """The lease in a row of the columns."""
+    return Lease6(
+        address=row[0],
+        kind=row[1],
+        prefix_length=row[2],
+        duid=row[3],
+        iaid=row[4],
+        preferred_lifetime=row[5],
+        valid_lifetime=row[6],
+        cltt=row[7],
+        subnet_id=row[8],
+        hw_address=row[9],
+        hostname=row[10],
+        fqdn_forward=bool(row[11]),
+        fqdn_reverse=bool(row[12]),
+        state=row[13],
+        user_context=_load(row[14]),
+    )
+
+
+def values6_of(lease: Lease6) -> _Row:
+    """A row of the columns, and when the lease ends."""
+    return (
+        lease.address,
+        int(lease.kind),
+        lease.prefix_length,
+        lease.duid,
+        lease.iaid,
+        lease.preferred_lifetime,
+        lease.valid_lifetime,
+        lease.cltt,
+        lease.subnet_id,
+        lease.hw_address,
+        lease.hostname,
+        lease.fqdn_forward,
+        lease.fqdn_reverse,
+        int(lease.state),
+        _dump(lease.user_context),
+        lease.expires,
+    )
 
 
 class _SqliteStore(Generic[L]):
@@ -192,49 +281,18 @@ class _SqliteStore(Generic[L]):
 class SqliteStore4(_SqliteStore[Lease4]):
     """IPv4 leases in SQLite; see :class:`bridle.bundled.dhcp.store.LeaseStore4`."""
 
-    _table, _schema, _columns = "lease4", _SCHEMA4, _COLUMNS4
-    _GET = f"SELECT {_COLUMNS4} FROM lease4 WHERE address = ?"
-    _OF_HARDWARE = f"SELECT {_COLUMNS4} FROM lease4 WHERE hw_address = ?"
-    _OF_BOTH = f"{_OF_HARDWARE} UNION SELECT {_COLUMNS4} FROM lease4 WHERE client_id = ?"
-    _INSERT = f"INSERT OR IGNORE INTO lease4 ({_COLUMNS4}, expires) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+    _table, _schema, _columns = "lease4", _SCHEMA4, COLUMNS4
+    _GET = f"SELECT {COLUMNS4} FROM lease4 WHERE address = ?"
+    _OF_HARDWARE = f"SELECT {COLUMNS4} FROM lease4 WHERE hw_address = ?"
+    _OF_BOTH = f"{_OF_HARDWARE} UNION SELECT {COLUMNS4} FROM lease4 WHERE client_id = ?"
+    _INSERT = f"INSERT OR IGNORE INTO lease4 ({COLUMNS4}, expires) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
     _UPDATE = (
-        "UPDATE lease4 SET hw_address=?2, client_id=?3, valid_lifetime=?4, cltt=?5, subnet_id=?6, hostname=?7, "
-        "fqdn_forward=?8, fqdn_reverse=?9, state=?10, user_context=?11, expires=?12 "
+        "UPDATE lease4 SET hw_address=?2, client_id=?3, valid_lifetime=?4, cltt=?5, subnet_id=?6, "
+        "hostname=?7, fqdn_forward=?8, fqdn_reverse=?9, state=?10, user_context=?11, expires=?12 "
         "WHERE address=?1 AND expires=?13 AND hw_address=?14 AND client_id=?15"
     )
 
-    @staticmethod
-    def _lease(row: _Row) -> Lease4:
-        return Lease4(
-            address=row[0],
-            hw_address=row[1],
-            client_id=row[2],
-            valid_lifetime=row[3],
-            cltt=row[4],
-            subnet_id=row[5],
-            hostname=row[6],
-            fqdn_forward=bool(row[7]),
-            fqdn_reverse=bool(row[8]),
-            state=row[9],
-            user_context=_load(row[10]),
-        )
-
-    @staticmethod
-    def _values(lease: Lease4) -> _Row:
-        return (
-            lease.address,
-            lease.hw_address,
-            lease.client_id,
-            lease.valid_lifetime,
-            lease.cltt,
-            lease.subnet_id,
-            lease.hostname,
-            lease.fqdn_forward,
-            lease.fqdn_reverse,
-            int(lease.state),
-            _dump(lease.user_context),
-            lease.expires,
-        )
+    _lease = staticmethod(lease4_of)
 
     def get(self, address: int) -> Lease4 | None:
         """The lease of an address, in whatever state."""
@@ -255,11 +313,11 @@ class SqliteStore4(_SqliteStore[Lease4]):
 
     def insert(self, lease: Lease4) -> bool:
         """Add a lease; False where the address has one."""
-        return self._write(self._INSERT, self._values(lease)) == 1
+        return self._write(self._INSERT, values4_of(lease)) == 1
 
     def update(self, lease: Lease4, before: Lease4) -> bool:
         """Replace a lease; False where it is not as ``before`` any more."""
-        values = (*self._values(lease), before.expires, before.hw_address, before.client_id)
+        values = (*values4_of(lease), before.expires, before.hw_address, before.client_id)
         return self._write(self._UPDATE, values) == 1
 
     def delete(self, address: int) -> bool:
@@ -305,7 +363,7 @@ class SqliteStore4(_SqliteStore[Lease4]):
         state: int | None = None,
     ) -> Iterator[Lease4]:
         """The leases that match everything that is given, by address."""
-        conditions, values = _conditions(
+        conditions, values = conditions_of(
             subnet_ids, state, hw_address=hw_address, client_id=client_id, hostname=hostname
         )
         after = -1
@@ -329,55 +387,16 @@ class SqliteStore4(_SqliteStore[Lease4]):
 class SqliteStore6(_SqliteStore[Lease6]):
     """IPv6 leases in SQLite; see :class:`bridle.bundled.dhcp.store.LeaseStore6`."""
 
-    _table, _schema, _columns = "lease6", _SCHEMA6, _COLUMNS6
-    _GET = f"SELECT {_COLUMNS6} FROM lease6 WHERE address = ? AND kind = ?"
-    _INSERT = f"INSERT OR IGNORE INTO lease6 ({_COLUMNS6}, expires) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    _table, _schema, _columns = "lease6", _SCHEMA6, COLUMNS6
+    _GET = f"SELECT {COLUMNS6} FROM lease6 WHERE address = ? AND kind = ?"
+    _INSERT = f"INSERT OR IGNORE INTO lease6 ({COLUMNS6}, expires) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
     _UPDATE = (
         "UPDATE lease6 SET prefix_length=?3, duid=?4, iaid=?5, preferred_lifetime=?6, valid_lifetime=?7, "
         "cltt=?8, subnet_id=?9, hw_address=?10, hostname=?11, fqdn_forward=?12, fqdn_reverse=?13, state=?14, "
         "user_context=?15, expires=?16 WHERE address=?1 AND kind=?2 AND expires=?17 AND duid=?18 AND iaid=?19"
     )
 
-    @staticmethod
-    def _lease(row: _Row) -> Lease6:
-        return Lease6(
-            address=row[0],
-            kind=row[1],
-            prefix_length=row[2],
-            duid=row[3],
-            iaid=row[4],
-            preferred_lifetime=row[5],
-            valid_lifetime=row[6],
-            cltt=row[7],
-            subnet_id=row[8],
-            hw_address=row[9],
-            hostname=row[10],
-            fqdn_forward=bool(row[11]),
-            fqdn_reverse=bool(row[12]),
-            state=row[13],
-            user_context=_load(row[14]),
-        )
-
-    @staticmethod
-    def _values(lease: Lease6) -> _Row:
-        return (
-            lease.address,
-            int(lease.kind),
-            lease.prefix_length,
-            lease.duid,
-            lease.iaid,
-            lease.preferred_lifetime,
-            lease.valid_lifetime,
-            lease.cltt,
-            lease.subnet_id,
-            lease.hw_address,
-            lease.hostname,
-            lease.fqdn_forward,
-            lease.fqdn_reverse,
-            int(lease.state),
-            _dump(lease.user_context),
-            lease.expires,
-        )
+    _lease = staticmethod(lease6_of)
 
     def get(self, kind: int, address: bytes) -> Lease6 | None:
         """The lease of an address or prefix, in whatever state."""
@@ -390,11 +409,11 @@ class SqliteStore6(_SqliteStore[Lease6]):
 
     def insert(self, lease: Lease6) -> bool:
         """Add a lease; False where the address has one."""
-        return self._write(self._INSERT, self._values(lease)) == 1
+        return self._write(self._INSERT, values6_of(lease)) == 1
 
     def update(self, lease: Lease6, before: Lease6) -> bool:
         """Replace a lease; False where it is not as ``before`` any more."""
-        values = (*self._values(lease), before.expires, before.duid, before.iaid)
+        values = (*values6_of(lease), before.expires, before.duid, before.iaid)
         return self._write(self._UPDATE, values) == 1
 
     def delete(self, kind: int, address: bytes) -> bool:
@@ -434,7 +453,7 @@ class SqliteStore6(_SqliteStore[Lease6]):
         state: int | None = None,
     ) -> Iterator[Lease6]:
         """The leases that match everything that is given, by address."""
-        conditions, values = _conditions(subnet_ids, state, duid=duid, hostname=hostname, kind=kind)
+        conditions, values = conditions_of(subnet_ids, state, duid=duid, hostname=hostname, kind=kind)
         after, after_kind = b"", -1
         while True:
             found = self._leases(
@@ -458,21 +477,26 @@ class SqliteStore6(_SqliteStore[Lease6]):
         return {(subnet_id, kind, state): count for subnet_id, kind, state, count in rows}
 
 
-def _conditions(
-    subnet_ids: Collection[int] | None, state: int | None, **columns: bytes | str | int | None
+def conditions_of(
+    subnet_ids: Collection[int] | None,
+    state: int | None,
+    *,
+    mark: str = "?",
+    **columns: bytes | str | int | None,
 ) -> tuple[str, list[object]]:
-    """The beginning of a WHERE clause, with its values."""
+    """The beginning of a WHERE clause, with its values; ``mark`` stands for a value."""
     parts: list[str] = []
     values: list[object] = []
     if subnet_ids is not None:
-        parts.append(f"subnet_id IN ({','.join('?' * len(subnet_ids))}) AND ")
+        parts.append(f"subnet_id IN ({','.join([mark] * len(subnet_ids)) or 'NULL'}) AND ")
         values += subnet_ids
     if state is not None:
-        parts.append("state = ? AND ")
+        parts.append(f"state = {mark} AND ")
         values.append(int(state))
     for name, value in columns.items():
         if value is not None:
-            parts.append(f"lower({name}) = ? AND " if name == "hostname" else f"{name} = ? AND ")
+            column = f"lower({name})" if name == "hostname" else name
+            parts.append(f"{column} = {mark} AND ")
             values.append(value.lower() if isinstance(value, str) else value)
     return "".join(parts), values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -98,9 +99,10 @@ class SubnetReader(ScopeReader):
         options: Any,
         subnets: dict[int, S],
         read: Callable[[dict[str, Any], dict[str, Any], str, Any, Path], tuple[S, dict[str, JSON]]],
-    ) -> tuple[list[int], list[dict[str, JSON]]]:
+    ) -> tuple[list[int], list[JSON]]:
         """The subnets of a network, or those without; their numbers, and how they are told, by number."""
-        ids, told = [], []
+        ids: list[int] = []
+        told: list[tuple[int, JSON]] = []
         for own, where in self._subnets(holder, path):
             number = own["id"]
             if number in subnets:
@@ -138,16 +140,16 @@ class SubnetReader(ScopeReader):
         self._ids: dict[tuple[str | int, ...], int] = {}
         next_id = 1
         places: list[tuple[JSON, Path]] = []
-        for index, network in enumerate(self.list(self.given, "shared-networks", self.path)):
+        for index, network in enumerate(self.sequence(self.given, "shared-networks", self.path)):
             if isinstance(network, dict):
                 path: Path = [*self.path, "shared-networks", index]
                 places += [
                     (one, [*path, self.key, number])
-                    for number, one in enumerate(self.list(network, self.key, path))
+                    for number, one in enumerate(self.sequence(network, self.key, path))
                 ]
         places += [
             (one, [*self.path, self.key, number])
-            for number, one in enumerate(self.list(self.given, self.key, self.path))
+            for number, one in enumerate(self.sequence(self.given, self.key, self.path))
         ]
         for one, path in places:
             given = one.get("id", 0) if isinstance(one, dict) else 0
@@ -161,7 +163,7 @@ class SubnetReader(ScopeReader):
 
     def _check_overlaps(self) -> None:
         ranges = sorted(self._prefixes, key=lambda one: one[:2])
-        for before, after in zip(ranges, ranges[1:], strict=False):
+        for before, after in itertools.pairwise(ranges):
             if after[0] <= before[1]:
                 text = f"subnet with the prefix of '{after[2]}' already exists"
                 if after[:2] != before[:2]:
