@@ -136,6 +136,7 @@ class D2(Daemon):
 
     async def stop(self) -> None:
         """Drop what is left."""
+        self._started = False
         self._stop_reading()
         if self._ending is not None:
             self._ending.cancel()
@@ -150,7 +151,6 @@ class D2(Daemon):
             self._socket = None
         self._plugins.unload()
         self._settings = None
-        self._started = False
         self._mode = None
 
     # Requests.
