@@ -5,12 +5,10 @@ With conflict resolution a name belongs to whoever's DHCID stands beside it: nob
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable
 
-import dns.asyncquery
 import dns.exception
 import dns.message
 import dns.name
@@ -22,6 +20,7 @@ import dns.reversename
 import dns.tsig
 import dns.update
 
+from bridle.bundled.ddns.exchange import exchange
 from bridle.bundled.ddns.settings import D2Settings, DnsServer, Domain
 from bridle.bundled.name_change import NameChange
 from bridle.core.errors import BridleError
@@ -154,13 +153,7 @@ class Updater:
     async def _ask(self, server: DnsServer, message: dns.update.UpdateMessage) -> dns.rcode.Rcode:
         self._tell(server, "update-sent")
         self._count("update-signed" if server.key is not None else "update-unsigned")
-        try:
-            async with asyncio.timeout(self._settings.timeout):
-                answer = await dns.asyncquery.udp(
-                    message, server.address, port=server.port, ignore_unexpected=True, ignore_trailing=True
-                )
-        except dns.exception.Timeout as error:
-            raise TimeoutError from error
+        answer = await exchange(message, server.address, server.port, self._settings.timeout)
         return answer.rcode()
 
     def _tell(self, server: DnsServer, name: str) -> None:
