@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.netns import possible
 from tests.support.programs import missing, poll, short_directory
 
 GRACE_SECONDS = 0.5
@@ -19,6 +20,8 @@ GRACE_SECONDS = 0.5
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose peers are not installed; fail it where ``BRIDLE_REQUIRE_PEERS=1`` promises them."""
     absent = missing(name for marker in item.iter_markers("peers") for name in marker.args)
+    if not absent and item.get_closest_marker("namespaces") is not None and not possible():
+        absent = ["the right to make network namespaces"]
     if not absent:
         return
     reason = f"not installed: {', '.join(dict.fromkeys(absent))}"
