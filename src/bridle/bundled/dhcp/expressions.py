@@ -7,561 +7,456 @@ refused there, with the column.
 from __future__ import annotations
 
 import ipaddress
-import re
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Container, Sequence
+from typing import Final, NamedTuple
 
-from bridle.bundled.dhcp.option_formats import Definitions
-from bridle.core.errors import BridleError
-
-__all__ = ["DEPTH_LIMIT", "ExpressionError", "compile_test", "compile_value", "members_of"]
-
-# Parentheses and functions inside of each other; nobody reads more.
-DEPTH_LIMIT = 50
-
-Test: TypeAlias = Callable[[Any], bool]
-Value: TypeAlias = Callable[[Any], bytes]
-
-_TOKEN = re.compile(
-    r"""\s*(?:
-    (?P<string>'[^']*')
-  | (?P<hex>0[xX][0-9a-fA-F]+)
-  | (?P<address>\d+\.\d+\.\d+\.\d+ | [0-9a-fA-F]*:[0-9a-fA-F:.]+(?![\w]))
-  | (?P<integer>-?\d+)
-  | (?P<word>[A-Za-z][A-Za-z0-9_\-]*)
-  | (?P<mark>==|[()\[\].,+*])
-    )""",
-    re.VERBOSE,
+from bridle.bundled.dhcp.expression_tokens import ExpressionError, Token, split_expression
+from bridle.bundled.dhcp.expression_values import (
+    FIELDS,
+    Finder,
+    Query,
+    Test,
+    Value,
+    address_text,
+    cased,
+    hexstring,
+    joined,
+    message_option,
+    number_text,
+    relay6_option,
+    relay_field,
+    relay_option,
+    split_field,
+    sub_option,
+    substring,
+    vendor_data,
+    vendor_itself,
+    vendor_number,
+    vendor_option,
 )
-_MEMBER = re.compile(r"member\s*\(\s*'([^']*)'\s*\)")
+from bridle.bundled.dhcp.option_formats import Definitions
+
+__all__ = ["DEPTH_LIMIT", "ExpressionError", "Query", "compile_test", "compile_value", "members_of"]
+
+# Parentheses, functions and "not" inside of each other; nobody reads more.
+DEPTH_LIMIT: Final = 50
+
+_VENDOR_CODES = {"vendor": {4: 125, 6: 17}, "vendor-class": {4: 124, 6: 16}}
+_NUMBERS = {f"{sign}int{8 * size}totext": (size, sign == "") for size in (1, 2, 4) for sign in ("", "u")}
 
 
-class ExpressionError(BridleError):
-    """An expression that means nothing."""
-
-
-class _Token(NamedTuple):
-    kind: str
-    text: str
-    column: int
-
-
-def compile_test(text: str, protocol: int, definitions: Definitions) -> Test:
-    """The test of a client class.
+def compile_test(
+    text: str, protocol: int, definitions: Definitions, *, classes: Container[str] | None = None
+) -> Callable[[Query], bool]:
+    """The test of a client class. ``classes`` are those that it may ask for; None: any.
 
     Raises:
         ExpressionError: it means nothing; the text has the column.
     """
-    parser = _Parser(text, protocol, definitions)
-    test = parser.disjunction()
+    parser = _Parser(text, protocol, definitions, classes)
+    test = parser.test()
     parser.end()
     return test
 
 
-def compile_value(text: str, protocol: int, definitions: Definitions) -> Value:
+def compile_value(text: str, protocol: int, definitions: Definitions) -> Callable[[Query], bytes]:
     """A value made of a query, such as a flexible identifier.
 
     Raises:
         ExpressionError: it means nothing; the text has the column.
     """
-    parser = _Parser(text, protocol, definitions)
-    value = parser.value()
+    parser = _Parser(text, protocol, definitions, None)
+    value = parser.value("end of file or +")
     parser.end()
     return value
 
 
 def members_of(text: str) -> list[str]:
-    """The classes that an expression asks about."""
-    return _MEMBER.findall(text)
+    """The classes that an expression asks for.
+
+    Raises:
+        ExpressionError: it has something that is no word.
+    """
+    tokens = split_expression(text)
+    return [
+        name.text[1:-1]
+        for word, mark, name in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if word.text == "member" and mark.text == "(" and name.kind == "string"
+    ]
+
+
+class _Node(NamedTuple):
+    """What stands somewhere: one of both."""
+
+    test: Test | None = None
+    value: Value | None = None
 
 
 class _Parser:
-    def __init__(self, text: str, protocol: int, definitions: Definitions) -> None:
-        self._text = text
+    def __init__(
+        self, text: str, protocol: int, definitions: Definitions, classes: Container[str] | None
+    ) -> None:
+        self._tokens = split_expression(text)
         self._protocol = protocol
         self._definitions = definitions
-        self._tokens = list(self._split(text))
+        self._classes = classes
         self._next = 0
         self._depth = 0
 
-    def _split(self, text: str) -> Sequence[_Token]:
-        tokens = []
-        position = 0
-        while position < len(text.rstrip()):
-            found = _TOKEN.match(text, position)
-            if found is None:
-                column = position + len(text[position:]) - len(text[position:].lstrip()) + 1
-                raise ExpressionError(f"<string>:1.{column}: Invalid character: {text[column - 1]}")
-            kind = found.lastgroup or ""
-            tokens.append(_Token(kind, found[kind], found.start(kind) + 1))
-            position = found.end()
-        return [*tokens, _Token("end", "end of file", len(text) + 1)]
+    # Words.
 
     @property
-    def _token(self) -> _Token:
+    def _token(self) -> Token:
         return self._tokens[self._next]
 
-    def _wrong(self, token: _Token, expected: str = "") -> ExpressionError:
+    def _wrong(self, expected: str = "") -> ExpressionError:
         wanted = f", expecting {expected}" if expected else ""
-        return ExpressionError(f"<string>:1.{token.column}: syntax error, unexpected {token.text}{wanted}")
+        return self._token.error(f"syntax error, unexpected {self._token.name}{wanted}")
 
     def _take(self, text: str) -> bool:
         token = self._token
-        if token.kind in ("mark", "word") and token.text == text:
+        if token.kind in ("mark", "keyword") and token.text == text:
             self._next += 1
             return True
         return False
 
-    def _expect(self, text: str) -> None:
+    def _expect(self, text: str, expected: str = "") -> None:
         if not self._take(text):
-            raise self._wrong(self._token, text)
+            raise self._wrong(expected or ('","' if text == "," else text))
 
-    def _taken(self, kind: str) -> str:
+    def _taken(self, kind: str, expected: str = "") -> Token:
         token = self._token
         if token.kind != kind:
-            raise self._wrong(token, kind)
+            raise self._wrong(expected)
         self._next += 1
-        return token.text
+        return token
+
+    def _integer(self) -> int:
+        return int(self._taken("integer", "integer").text)
 
     def end(self) -> None:
+        """Nothing may follow."""
         if self._token.kind != "end":
-            raise self._wrong(self._token, "end of file")
+            raise self._wrong("end of file")
+
+    # What is true or false.
+
+    def test(self) -> Test:
+        """A test, with all its ``and`` and ``or``."""
+        test = self._disjunction().test
+        if test is None:
+            raise self._wrong("== or +")
+        return test
+
+    def _disjunction(self) -> _Node:
+        left = self._conjunction()
+        if left.test is None:
+            return left
+        tests = [left.test]
+        while self._take("or"):
+            tests.append(self._tested(self._conjunction()))
+        return _Node(_any(tests)) if len(tests) > 1 else left
+
+    def _conjunction(self) -> _Node:
+        left = self._condition()
+        if left.test is None:
+            return left
+        tests = [left.test]
+        while self._take("and"):
+            tests.append(self._tested(self._condition()))
+        return _Node(_all(tests)) if len(tests) > 1 else left
+
+    def _tested(self, node: _Node) -> Test:
+        if node.test is None:
+            raise self._wrong("== or +")
+        return node.test
+
+    def _condition(self) -> _Node:
+        self._deeper()
+        if self._take("not"):
+            node = _Node(_not(self._tested(self._condition())))
+        else:
+            node = self._operand()
+            if node.value is not None:
+                node = self._compared(node.value)
+        self._depth -= 1
+        return node
+
+    def _compared(self, left: Value) -> _Node:
+        left = self._sum(left)
+        if not self._take("=="):
+            return _Node(value=left)
+        right = self.value()
+        return _Node(lambda query: left(query) == right(query))
 
     def _deeper(self) -> None:
         self._depth += 1
         if self._depth > DEPTH_LIMIT:
-            raise ExpressionError(f"<string>:1.{self._token.column}: nested more than {DEPTH_LIMIT} deep")
-
-    # What is true or false.
-
-    def disjunction(self) -> Test:
-        left = self._conjunction()
-        while self._take("or"):
-            left = _or(left, self._conjunction())
-        return left
-
-    def _conjunction(self) -> Test:
-        left = self._condition()
-        while self._take("and"):
-            left = _and(left, self._condition())
-        return left
-
-    def _condition(self) -> Test:
-        self._deeper()
-        try:
-            if self._take("not"):
-                return _not(self._condition())
-            if self._take("("):
-                inner = self.disjunction()
-                self._expect(")")
-                return inner
-            if self._take("member"):
-                return self._member()
-            return self._comparison()
-        finally:
-            self._depth -= 1
+            raise self._token.error(f"nested more than {DEPTH_LIMIT} deep")
 
     def _member(self) -> Test:
         self._expect("(")
-        name = self._taken("string")[1:-1]
+        token = self._taken("string", "constant string")
+        name = token.text[1:-1]
+        if self._classes is not None and name not in self._classes:
+            raise token.error(f"Not defined client class '{name}'")
         self._expect(")")
         return lambda query: name in query.classes
 
-    def _comparison(self) -> Test:
-        started = self._next
-        option = self._existence()
-        if option is not None:
-            return option
-        self._next = started
-        left = self.value()
-        self._expect("==")
-        right = self.value()
-        return lambda query: left(query) == right(query)
-
-    def _existence(self) -> Test | None:
-        """``option[N].exists``, or None where it is something else."""
-        word = self._token.text
-        if word not in ("option", "relay4", "relay6", "vendor", "vendor-class"):
-            return None
-        found = self._option()
-        return (lambda query: found(query) is not None) if self._take("exists") else None
-
     # What has bytes.
 
-    def value(self) -> Value:
+    def value(self, expected: str = "== or +") -> Value:
+        """A value; ``expected``: what may stand behind a test that there is in its place."""
         self._deeper()
-        try:
-            left = self._single()
-            while self._take("+"):
-                left = _joined((left, self._single()))
-            return left
-        finally:
-            self._depth -= 1
+        left = self._sum(self._valued(self._operand(), expected))
+        self._depth -= 1
+        return left
 
-    def _single(self) -> Value:
+    def _valued(self, node: _Node, expected: str = "") -> Value:
+        if node.value is None:
+            raise self._wrong(expected)
+        return node.value
+
+    def _sum(self, left: Value) -> Value:
+        values = [left]
+        while self._take("+"):
+            values.append(self._valued(self._operand()))
+        return joined(values) if len(values) > 1 else left
+
+    def _operand(self) -> _Node:
+        """A literal, a function, something of the message, or anything in parentheses."""
         token = self._token
         literal = self._literal(token)
         if literal is not None:
             self._next += 1
-            return lambda query: literal
-        if token.kind != "word":
-            raise self._wrong(token)
-        if token.text in _FUNCTIONS:
-            self._next += 1
-            return _FUNCTIONS[token.text](self)
-        if token.text in ("pkt4", "pkt6", "pkt"):
-            return self._field()
-        found = self._option()
-        form = self._taken("word")
-        if form not in ("hex", "text"):
-            self._next -= 1
-            raise self._wrong(self._token, "exists, hex or text")
-        return lambda query: found(query) or b""
+            return _Node(value=lambda query: literal)
+        if self._take("("):
+            node = self._disjunction()
+            self._expect(")", "== or +" if node.test is None and self._token.text != ")" else ")")
+            return node
+        if token.kind != "keyword":
+            raise self._wrong()
+        self._next += 1
+        word = token.text
+        if word == "member":
+            return _Node(self._member())
+        if word in FIELDS:
+            return _Node(value=self._field(token))
+        if word in ("option", "relay4"):
+            return self._option(token)
+        if word == "relay6":
+            return self._relay6()
+        if word in _VENDOR_CODES:
+            return self._vendor(word)
+        return _Node(value=self._function(word))
 
-    def _literal(self, token: _Token) -> bytes | None:
+    def _literal(self, token: Token) -> bytes | None:
         if token.kind == "string":
-            return token.text[1:-1].encode()
+            return token.text[1:-1].encode("utf-8", "surrogatepass")
         if token.kind == "hex":
             digits = token.text[2:]
             return bytes.fromhex(digits if len(digits) % 2 == 0 else f"0{digits}")
         if token.kind == "address":
-            try:
-                return ipaddress.ip_address(token.text).packed
-            except ValueError:
-                raise self._wrong(token, "an address") from None
+            return ipaddress.ip_address(token.text).packed
         if token.kind == "integer":
-            number = int(token.text)
-            if not -0x80000000 <= number <= 0xFFFFFFFF:
-                raise ExpressionError(f"<string>:1.{token.column}: {number} is out of range")
-            return (number & 0xFFFFFFFF).to_bytes(4, "big")
+            return self._bounded(token, 0, 0xFFFFFFFF, "Invalid").to_bytes(4, "big")
         return None
 
-    def arguments(self, *kinds: str) -> list[Any]:
-        """The arguments of a function: ``value``, ``test``, ``number``, ``text``."""
+    def _bounded(self, token: Token, low: int, high: int, name: str) -> int:
+        # Nothing longer is in bounds, and Python refuses to read what is too long.
+        number = int(token.text) if len(token.text) <= 20 else high + 1
+        if not low <= number <= high:
+            what = "Invalid value" if name == "Invalid" else f"{name} has invalid value"
+            raise token.error(f"{what} in {token.text}. Allowed range: {low}..{high}")
+        return number
+
+    # Functions.
+
+    def _function(self, word: str) -> Value:
+        if word in _NUMBERS:
+            size, signed = _NUMBERS[word]
+            return number_text(self._only(), size, signed=signed)
+        if word in _UNARY:
+            return _UNARY[word](self._only())
+        if word not in _FUNCTIONS:
+            self._next -= 1
+            raise self._wrong()
         self._expect("(")
-        found: list[Any] = []
-        for index, kind in enumerate(kinds):
-            if index:
-                self._expect(",")
-            found.append(self._argument(kind))
+        found = _FUNCTIONS[word](self)
         self._expect(")")
         return found
 
-    def _argument(self, kind: str) -> Any:
-        if kind == "value":
-            return self.value()
-        if kind == "test":
-            return self.disjunction()
-        if self._take("all"):
+    def _only(self) -> Value:
+        self._expect("(")
+        value = self.value()
+        self._expect(")", ") or +")
+        return value
+
+    def comma(self, *, value: bool = False) -> None:
+        """The next argument follows."""
+        self._expect(",", '"," or +' if value else "")
+
+    def number(self, *, or_all: bool = False) -> int | None:
+        """A whole number, or None for ``all``."""
+        if or_all and self._take("all"):
             return None
-        return int(self._taken("integer"))
-
-    def more_values(self) -> list[Value]:
-        """Two or more values."""
-        self._expect("(")
-        found = [self.value()]
-        while self._take(","):
-            found.append(self.value())
-        self._expect(")")
-        return found
+        return self._bounded(self._taken("integer", "integer"), -(1 << 31), (1 << 31) - 1, "Invalid")
 
     # What is in a message.
 
-    def _option(self) -> Callable[[Any], bytes | None]:
-        """An option, or one inside of it; leaves the last dot behind."""
-        word = self._taken("word")
-        if word == "option":
-            found = _message_option(self._protocol, self._code(self._space))
-        elif word == "relay4" and self._protocol == 4:
-            found = _sub_option_of_relay(self._code("dhcp-agent-options-space"))
-        elif word == "relay6" and self._protocol == 6:
-            return self._relay()
-        elif word in ("vendor", "vendor-class"):
-            return self._vendor(word)
-        else:
-            self._next -= 1
-            raise self._wrong(self._token)
+    def _field(self, token: Token) -> Value:
+        if token.text not in ("pkt", f"pkt{self._protocol}"):
+            raise token.error(f"{token.text} can only be used in DHCPv{token.text[-1]}.")
         self._expect(".")
-        while self._take("option"):
-            found = _sub_option(self._protocol, found, self._code(""))
+        fields = FIELDS[token.text]
+        name = self._token.text
+        if self._token.kind != "keyword" or name not in fields:
+            raise self._wrong("msgtype or transid" if token.text == "pkt6" else "")
+        self._next += 1
+        return fields[name]
+
+    def _option(self, token: Token) -> _Node:
+        if token.text == "relay4" and self._protocol != 4:
+            raise token.error("relay4 can only be used in DHCPv4.")
+        if token.text == "relay4":
+            found = relay_option(self._code())
+        else:
+            code = self._code(names=True)
+            found = message_option(self._protocol, code)
             self._expect(".")
-        return found
+            if self._take("option"):
+                found = sub_option(self._protocol, code, found, self._code())
+            else:
+                self._next -= 1
+        self._expect(".")
+        return self._form(found, "text or hex or exists")
 
-    @property
-    def _space(self) -> str:
-        return f"dhcp{self._protocol}"
+    def _form(self, found: Finder, expected: str) -> _Node:
+        if self._take("exists"):
+            return _Node(lambda query: found(query) is not None)
+        if self._take("hex") or self._take("text"):
+            return _Node(value=lambda query: found(query) or b"")
+        raise self._wrong(expected)
 
-    def _code(self, space: str) -> int:
+    def _code(self, *, names: bool = False) -> int:
+        """The code of an option, in brackets."""
         self._expect("[")
         token = self._token
-        if token.kind == "integer":
-            code = int(self._taken("integer"))
-        else:
-            definition = self._definitions.by_name(space, self._taken("word"))
+        if names and token.kind in ("option name", "keyword"):
+            self._next += 1
+            definition = self._definitions.by_name(f"dhcp{self._protocol}", token.text)
             if definition is None:
-                raise ExpressionError(
-                    f"<string>:1.{token.column}: option '{token.text}' is not defined in space '{space}'"
-                )
+                raise token.error(f"option '{token.text}' is not defined")
             code = definition.code
-        if not 0 <= code <= (255 if self._protocol == 4 else 65535):
-            raise ExpressionError(f"<string>:1.{token.column}: option code {code} is out of range")
+        else:
+            self._taken("integer", "integer or option name" if names else "integer")
+            code = self._bounded(token, 0, 255 if self._protocol == 4 else 65535, "Option code")
         self._expect("]")
         return code
 
-    def _relay(self) -> Callable[[Any], bytes | None]:
+    def _relay6(self) -> _Node:
         self._expect("[")
-        level = int(self._taken("integer"))
+        token = self._taken("integer", "integer")
+        if self._protocol != 6:
+            raise token.error("Nest level invalid for DHCPv4 packets")
+        level = self._bounded(token, -32, 31, "Nest level")
         self._expect("]")
         self._expect(".")
-        if self._take("option"):
-            code = self._code(self._space)
-            self._expect(".")
-            return lambda query: _first(_relay_options(query, level), code)
-        token = self._token
-        name = self._taken("word")
-        if name not in ("peeraddr", "linkaddr"):
-            raise self._wrong(token, "option, peeraddr or linkaddr")
-        attribute = "peer" if name == "peeraddr" else "link"
-        # An address has no form to follow: it is taken as it stands.
-        self._tokens.insert(self._next, _Token("word", "hex", token.column))
-        return lambda query: _relay_field(query, level, attribute)
+        if self._take("peeraddr"):
+            return _Node(value=relay_field(level, "peer"))
+        if self._take("linkaddr"):
+            return _Node(value=relay_field(level, "link"))
+        self._expect("option", "option or peeraddr or linkaddr")
+        found = relay6_option(level, self._code())
+        self._expect(".")
+        return self._form(found, "text or hex or exists")
 
-    def _vendor(self, word: str) -> Callable[[Any], bytes | None]:
+    def _vendor(self, word: str) -> _Node:
+        found = message_option(self._protocol, _VENDOR_CODES[word][self._protocol])
+        if not self._take("["):
+            self._expect(".", "[ or .")
+            self._expect("enterprise")
+            return _Node(value=vendor_number(found))
         enterprise: int | None = None
-        if self._take("["):
-            if not self._take("*"):
-                enterprise = int(self._taken("integer"))
-            self._expect("]")
-        code = {"vendor": {4: 125, 6: 17}, "vendor-class": {4: 124, 6: 16}}[word][self._protocol]
-        option = _message_option(self._protocol, code)
+        if not self._take("*"):
+            token = self._taken("integer", "* or integer")
+            enterprise = self._bounded(token, 0, 0xFFFFFFFF, "Vendor-id")
+        self._expect("]")
         self._expect(".")
-        if self._take("option"):
-            inner = self._code("")
+        if self._take("exists"):
+            itself = vendor_itself(found, enterprise)
+            return _Node(lambda query: itself(query) is not None)
+        if word == "vendor":
+            self._expect("option", "option or exists")
+            inner = vendor_option(found, self._protocol, enterprise, self._code())
             self._expect(".")
-            return lambda query: _vendor_option(option(query), self._protocol, enterprise, inner)
-        if self._take("enterprise"):
-            self._tokens.insert(self._next, _Token("word", "hex", self._token.column))
-            return lambda query: (option(query) or b"")[:4]
-        if word == "vendor-class" and self._take("data"):
-            index = 0
-            if self._take("["):
-                index = int(self._taken("integer"))
-                self._expect("]")
-            self._tokens.insert(self._next, _Token("word", "hex", self._token.column))
-            return lambda query: _vendor_data(option(query), self._protocol, enterprise, index)
-        return lambda query: _of_vendor(option(query), enterprise)
-
-    def _field(self) -> Value:
-        what = self._taken("word")
-        self._expect(".")
-        token = self._token
-        field = _FIELDS.get((what, self._taken("word")))
-        if field is None or (what != "pkt" and what != f"pkt{self._protocol}"):
-            raise self._wrong(token)
-        return field
+            return self._form(inner, "text or hex or exists")
+        self._expect("data", "exists or data")
+        index = 0
+        if self._take("["):
+            index = self._bounded(self._taken("integer", "integer"), 0, 255, "Data index")
+            self._expect("]")
+        return _Node(value=vendor_data(found, self._protocol, enterprise, index))
 
 
-def _or(left: Test, right: Test) -> Test:
-    return lambda query: left(query) or right(query)
+def _any(tests: Sequence[Test]) -> Test:
+    return lambda query: any(test(query) for test in tests)
 
 
-def _and(left: Test, right: Test) -> Test:
-    return lambda query: left(query) and right(query)
+def _all(tests: Sequence[Test]) -> Test:
+    return lambda query: all(test(query) for test in tests)
 
 
 def _not(test: Test) -> Test:
     return lambda query: not test(query)
 
 
-def _joined(values: Sequence[Value]) -> Value:
-    return lambda query: b"".join(value(query) for value in values)
-
-
-def _message_option(protocol: int, code: int) -> Callable[[Any], bytes | None]:
-    if protocol == 4:
-        return lambda query: query.packet.options.get(code)
-    return lambda query: _first(query.packet.options, code)
-
-
-def _first(options: Sequence[tuple[int, bytes]], code: int) -> bytes | None:
-    for number, data in options:
-        if number == code:
-            return data
-    return None
-
-
-def _sub_option_of_relay(code: int) -> Callable[[Any], bytes | None]:
-    return lambda query: query.relay.get(code)
-
-
-def _sub_option(
-    protocol: int, found: Callable[[Any], bytes | None], code: int
-) -> Callable[[Any], bytes | None]:
-    head = 1 if protocol == 4 else 2
-
-    def sub_option(query: Any) -> bytes | None:
-        return _search(found(query) or b"", head, code)
-
-    return sub_option
-
-
-def _search(data: bytes, head: int, code: int) -> bytes | None:
-    position = 0
-    while position + 2 * head <= len(data):
-        number = int.from_bytes(data[position : position + head], "big")
-        length = int.from_bytes(data[position + head : position + 2 * head], "big")
-        position += 2 * head
-        if number == code:
-            return data[position : position + length]
-        position += length
-    return None
-
-
-def _relay_options(query: Any, level: int) -> Sequence[tuple[int, bytes]]:
-    relay = _relay_at(query, level)
-    return () if relay is None else relay.options
-
-
-def _relay_at(query: Any, level: int) -> Any:
-    """Level 0 is the outermost relay, the one that is nearest to the server; -1 the nearest to the client."""
-    relays = query.relays
-    return relays[level] if -len(relays) <= level < len(relays) else None
-
-
-def _relay_field(query: Any, level: int, attribute: str) -> bytes:
-    relay = _relay_at(query, level)
-    return b"" if relay is None else bytes(getattr(relay, attribute))
-
-
-def _of_vendor(data: bytes | None, enterprise: int | None) -> bytes | None:
-    if data is None or len(data) < 4:
-        return None
-    return data if enterprise is None or int.from_bytes(data[:4], "big") == enterprise else None
-
-
-def _vendor_option(data: bytes | None, protocol: int, enterprise: int | None, code: int) -> bytes | None:
-    data = _of_vendor(data, enterprise)
-    if data is None:
-        return None
-    # DHCPv4 has a length between the enterprise number and the options (RFC 3925 §4).
-    return _search(data[5:], 1, code) if protocol == 4 else _search(data[4:], 2, code)
-
-
-def _vendor_data(data: bytes | None, protocol: int, enterprise: int | None, index: int) -> bytes:
-    rest = (_of_vendor(data, enterprise) or b"")[4:]
-    head = 1 if protocol == 4 else 2
-    if protocol == 4:
-        rest = rest[1:]
-    while rest:
-        length = int.from_bytes(rest[:head], "big")
-        if index == 0:
-            return rest[head : head + length]
-        index -= 1
-        rest = rest[head + length :]
-    return b""
-
-
 def _substring(parser: _Parser) -> Value:
-    value, start, length = parser.arguments("value", "number", "number")
-    if start is None:
-        raise ExpressionError("substring() begins at a number")
+    value = parser.value()
+    parser.comma(value=True)
+    start = parser.number()
+    parser.comma()
+    return substring(value, start or 0, parser.number(or_all=True))
 
-    def substring(query: Any) -> bytes:
-        data: bytes = value(query)
-        first = start + len(data) if start < 0 else start
-        if not 0 <= first < len(data):
-            return b""
-        if length is None:
-            return data[first:]
-        return data[first : first + length] if length >= 0 else data[max(0, first + length) : first]
 
-    return substring
+def _concat(parser: _Parser) -> Value:
+    left = parser.value()
+    parser.comma(value=True)
+    return joined((left, parser.value()))
 
 
 def _ifelse(parser: _Parser) -> Value:
-    test, then, other = parser.arguments("test", "value", "value")
+    test = parser.test()
+    parser.comma()
+    then = parser.value()
+    parser.comma(value=True)
+    other = parser.value()
     return lambda query: then(query) if test(query) else other(query)
 
 
 def _hexstring(parser: _Parser) -> Value:
-    value, separator = parser.arguments("value", "value")
-    return lambda query: separator(query).join(b"%02x" % byte for byte in value(query))
+    value = parser.value()
+    parser.comma(value=True)
+    return hexstring(value, parser.value())
 
 
-def _addrtotext(parser: _Parser) -> Value:
-    (value,) = parser.arguments("value")
-
-    def text(query: Any) -> bytes:
-        data: bytes = value(query)
-        return str(ipaddress.ip_address(data)).encode() if len(data) in (4, 16) else b""
-
-    return text
-
-
-def _number_text(size: int, *, signed: bool) -> Callable[[_Parser], Value]:
-    def function(parser: _Parser) -> Value:
-        (value,) = parser.arguments("value")
-
-        def text(query: Any) -> bytes:
-            data: bytes = value(query)
-            return str(int.from_bytes(data, "big", signed=signed)).encode() if len(data) == size else b""
-
-        return text
-
-    return function
-
-
-def _split_text(parser: _Parser) -> Value:
-    value, delimiters, number = parser.arguments("value", "value", "number")
-
-    def field(query: Any) -> bytes:
-        data, marks = value(query), delimiters(query)
-        fields = re.split(b"[" + re.escape(marks) + b"]", data) if marks else [data]
-        return bytes(fields[number - 1]) if number and 0 < number <= len(fields) else b""
-
-    return field
-
-
-def _cased(change: Callable[[bytes], bytes]) -> Callable[[_Parser], Value]:
-    def function(parser: _Parser) -> Value:
-        (value,) = parser.arguments("value")
-        return lambda query: change(value(query))
-
-    return function
+def _split(parser: _Parser) -> Value:
+    value = parser.value()
+    parser.comma(value=True)
+    delimiters = parser.value()
+    parser.comma(value=True)
+    return split_field(value, delimiters, parser.number() or 0)
 
 
 _FUNCTIONS: dict[str, Callable[[_Parser], Value]] = {
     "substring": _substring,
-    "concat": lambda parser: _joined(parser.more_values()),
+    "concat": _concat,
     "ifelse": _ifelse,
     "hexstring": _hexstring,
-    "addrtotext": _addrtotext,
-    "lcase": _cased(bytes.lower),
-    "ucase": _cased(bytes.upper),
-    "split": _split_text,
-    **{f"uint{8 * size}totext": _number_text(size, signed=False) for size in (1, 2, 4)},
-    **{f"int{8 * size}totext": _number_text(size, signed=True) for size in (1, 2, 4)},
+    "split": _split,
 }
-
-
-def _word(number: int) -> bytes:
-    return number.to_bytes(4, "big")
-
-
-_FIELDS: dict[tuple[str, str], Value] = {
-    ("pkt", "iface"): lambda query: query.interface.encode(),
-    ("pkt", "src"): lambda query: query.source if isinstance(query.source, bytes) else _word(query.source),
-    ("pkt", "dst"): lambda query: query.destination,
-    ("pkt", "len"): lambda query: _word(query.length),
-    ("pkt4", "mac"): lambda query: query.packet.chaddr,
-    ("pkt4", "hlen"): lambda query: _word(query.packet.hlen),
-    ("pkt4", "htype"): lambda query: _word(query.packet.htype),
-    ("pkt4", "ciaddr"): lambda query: _word(query.packet.ciaddr),
-    ("pkt4", "giaddr"): lambda query: _word(query.packet.giaddr),
-    ("pkt4", "yiaddr"): lambda query: _word(query.packet.yiaddr),
-    ("pkt4", "siaddr"): lambda query: _word(query.packet.siaddr),
-    ("pkt4", "msgtype"): lambda query: query.packet.options.get(53, b"").rjust(4, b"\0"),
-    ("pkt4", "transid"): lambda query: _word(query.packet.xid),
-    ("pkt6", "msgtype"): lambda query: _word(query.packet.type),
-    ("pkt6", "transid"): lambda query: _word(query.packet.transaction),
+_UNARY: dict[str, Callable[[Value], Value]] = {
+    "addrtotext": address_text,
+    "lcase": lambda value: cased(value, bytes.lower),
+    "ucase": lambda value: cased(value, bytes.upper),
 }

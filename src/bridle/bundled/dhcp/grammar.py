@@ -6,6 +6,7 @@ default), and refused by name and position otherwise. What nobody knows is refus
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ __all__ = [
     "mapping",
     "number",
     "text",
+    "word",
 ]
 
 Path = list[str | int]
@@ -51,14 +53,19 @@ def text(*only: str) -> Parameter:
     return Parameter("string", only=only or None)
 
 
+def word() -> Parameter:
+    """A string that used to be true or false."""
+    return Parameter("word")
+
+
 def integer(low: int = 0, high: int = _MAX32, *, only: tuple[int, ...] | None = None) -> Parameter:
     """A whole number."""
     return Parameter("integer", low, high, only)
 
 
-def number(low: float, high: float) -> Parameter:
+def number(low: float, high: float, *, only: tuple[float, ...] | None = None) -> Parameter:
     """A number with a fraction."""
-    return Parameter("real", low, high)
+    return Parameter("real", low, high, only)
 
 
 def boolean(*only: bool) -> Parameter:
@@ -83,9 +90,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "list": (list,),
     "map": (dict,),
+    "word": (str, bool),
 }
 # What Kea says when it looks at a value as if it were of another type.
 _COMPLAINTS = {
+    "word": "stringValue() called on non-string Element",
     "string": "stringValue() called on non-string Element",
     "integer": "intValue() called on non-integer Element",
     "real": "doubleValue() called on non-double Element",
@@ -152,11 +161,11 @@ class Reader:
 
     def _check(self, key: str, value: JSON, parameter: Parameter, path: Path) -> None:
         fits = isinstance(value, _TYPES[parameter.kind])
-        if not fits or (isinstance(value, bool) and parameter.kind != "boolean"):
+        if not fits or (isinstance(value, bool) and parameter.kind not in ("boolean", "word")):
             raise self._mistyped(parameter.kind, value, path)
         if parameter.only is not None and value not in parameter.only:
             raise self.error(
-                f"the parameter '{key}' is not supported, other than as {parameter.only[0]!r}", path
+                f"parameter '{key}' is not supported, other than as {json.dumps(parameter.only[0])}", path
             )
         if parameter.low is not None and parameter.high is not None:
             assert isinstance(value, int | float)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from bridle.bundled.dhcp.grammar import Grammar, boolean, integer, items, mapping, number, text
+from bridle.bundled.dhcp.grammar import Grammar, boolean, integer, items, mapping, number, text, word
 
 __all__ = [
     "CLASS",
+    "CONFIG_CONTROL",
     "DATABASE",
     "DDNS",
     "EXPIRED",
+    "FLEX_ID",
     "GLOBAL",
     "HOOK",
     "INTERFACES",
@@ -52,12 +54,12 @@ _DDNS: Grammar = {
     "ddns-send-updates": boolean(),
     "ddns-override-no-update": boolean(),
     "ddns-override-client-update": boolean(),
-    "ddns-replace-client-name": text(),
+    "ddns-replace-client-name": word(),
     "ddns-generated-prefix": text(),
     "ddns-qualifying-suffix": text(),
     "ddns-update-on-renew": boolean(),
     "ddns-use-conflict-resolution": boolean(),
-    "ddns-ttl-percent": number(0, 0),
+    "ddns-ttl-percent": number(0, 1, only=(0,)),
     "hostname-char-set": text(),
     "hostname-char-replacement": text(),
 }
@@ -67,7 +69,7 @@ _RESERVATIONS: Grammar = {
     "reservations-out-of-pool": boolean(),
     "reservation-mode": text(),
 }
-_CACHE: Grammar = {"cache-threshold": number(0, 0), "cache-max-age": integer(only=(0,))}
+_CACHE: Grammar = {"cache-threshold": number(0, 1, only=(0,)), "cache-max-age": integer(only=(0,))}
 _INHERITED: Grammar = {
     **_LIFETIMES,
     **_DDNS,
@@ -227,6 +229,14 @@ DDNS: Grammar = {
     "max-queue-size": integer(1),
     "ncr-protocol": text("UDP"),
     "ncr-format": text("JSON"),
+    # Where these were before they became parameters of every scope.
+    "override-no-update": boolean(),
+    "override-client-update": boolean(),
+    "replace-client-name": word(),
+    "generated-prefix": text(),
+    "qualifying-suffix": text(),
+    "hostname-char-set": text(),
+    "hostname-char-replacement": text(),
 }
 THREADS: Grammar = {
     **_EXTRA,
@@ -241,6 +251,11 @@ QUEUE_CONTROL: Grammar = {
     "capacity": integer(),
 }
 HOOK: Grammar = {**_EXTRA, "library": text(), "parameters": mapping()}
+FLEX_ID: Grammar = {
+    "identifier-expression": text(),
+    "replace-client-id": boolean(False),
+    "ignore-iaid": boolean(False),
+}
 LOGGER: Grammar = {
     **_EXTRA,
     "name": text(),
@@ -257,6 +272,11 @@ OUTPUT: Grammar = {
     "pattern": text(),
 }
 RELAY: Grammar = {"ip-address": text(), "ip-addresses": items()}
+CONFIG_CONTROL: Grammar = {
+    **_EXTRA,
+    "config-databases": items([]),
+    "config-fetch-wait-time": integer(0, 65535),
+}
 SANITY: Grammar = {"lease-checks": text(), "extended-info-checks": text()}
 SERVER_ID: Grammar = {
     **_EXTRA,
@@ -316,6 +336,5 @@ GLOBAL: dict[int, Grammar] = {
         "server-id": mapping(),
         "mac-sources": items(["any"]),
         "relay-supplied-options": items(),
-        "rapid-commit": boolean(),
     },
 }

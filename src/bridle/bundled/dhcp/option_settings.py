@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,10 @@ __all__ = ["context_of", "read_definitions", "read_options"]
 
 # The spaces of options of which each begins with the vendor's number: DHCPv4's 125, DHCPv6's 17.
 _VENDOR_OPTIONS = {4: 125, 6: 17}
-_LIMIT = {4: 254, 6: 65535}
+_LAST = {4: 255, 6: 65535}
+_RESERVED = {0: "PAD", 255: "END"}
+_VENDOR_SPACE = re.compile(r"vendor-(\d+)")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 
 
 def read_definitions(
@@ -28,31 +32,15 @@ def read_definitions(
         ConfigurationError: with the position.
     """
     found: list[Definition] = []
-    described: list[JSON] = []
+    described: list[dict[str, Any]] = []
     for index, item in enumerate(reader.maps(whole, "option-def", OPTION_DEFINITION, path)):
         where = [*path, "option-def", index]
-        for key in ("name", "code", "type"):
-            if key not in item:
-                raise reader.error(f"missing parameter '{key}'", where)
-        kind = item["type"]
-        records = tuple(part.strip() for part in item.get("record-types", "").split(",") if part.strip())
-        for name in (kind, *records):
-            if name not in TYPES or name in ("internal", *(("record",) if name in records else ())):
-                raise reader.error(f"invalid option type '{name}'", [*where, "type"])
-        if (kind == "record") != bool(records):
-            raise reader.error("a record has 'record-types', and nothing else has", where)
-        space = item.get("space", f"dhcp{protocol}")
-        if not 0 < item["code"] <= _LIMIT[protocol]:
-            raise reader.error(f"option code {item['code']} is out of range", [*where, "code"])
-        one = Definition(
-            item["name"],
-            item["code"],
-            space,
-            kind,
-            item.get("array", False),
-            records,
-            item.get("encapsulate", ""),
-        )
+        one = _read_definition(reader, item, where, protocol)
+        for other in found:
+            for key, same in (("code", one.code == other.code), ("name", one.name == other.name)):
+                if same and one.space == other.space:
+                    text = f"option definition with {key} '{getattr(one, key)}' already exists"
+                    raise reader.error(f"{text} in option space '{one.space}'", where)
         found.append(one)
         described.append(
             {
@@ -60,13 +48,58 @@ def read_definitions(
                 "code": one.code,
                 "encapsulate": one.encapsulate,
                 "name": one.name,
-                "record-types": ", ".join(records),
-                "space": space,
-                "type": kind,
+                "record-types": ", ".join(one.record_types),
+                "space": one.space,
+                "type": one.type,
                 **context_of(item),
             }
         )
-    return found, described
+    described.sort(key=lambda one: one["space"])
+    return found, [*described]
+
+
+def _read_definition(reader: Reader, item: Mapping[str, Any], where: Path, protocol: int) -> Definition:
+    for key in ("name", "code", "type"):
+        if key not in item:
+            raise reader.error(f"missing parameter '{key}'", where)
+    kind = item["type"]
+    records = tuple(part.strip() for part in item.get("record-types", "").split(",") if part.strip())
+    for name in (kind, *records):
+        if name not in TYPES or name in ("internal", *(("record",) if name in records else ())):
+            raise reader.error(f"invalid option type '{name}'", [*where, "type"])
+    top = f"dhcp{protocol}"
+    space, array = item.get("space", top), item.get("array", False)
+    encapsulate = item.get("encapsulate", "")
+    label = f"{space}.{item['name']}"
+    if kind == "record" and len(records) < 2:
+        text = f"invalid number of data fields: {len(records)} specified for the option of type 'record'. "
+        raise reader.error(f"{text}Expected at least 2 fields.", where)
+    if kind != "record" and records:
+        text = f"'record' option type must be used instead of '{kind}' to add data fields to the record"
+        raise reader.error(f"invalid record type values specified for the option definition: {text}", where)
+    if array and kind == "string":
+        raise reader.error("array of strings is not a valid option definition.", where)
+    if not _NAME.fullmatch(item["name"]):
+        raise reader.error(f"invalid option name '{item['name']}'", [*where, "name"])
+    if encapsulate and array:
+        text = "comprising an array of data fields may not encapsulate any option space"
+        raise reader.error(f"option '{label}', {text}", where)
+    if encapsulate == space:
+        text = f"'{label}' is set to encapsulate '{space}'"
+        raise reader.error(f"option must not encapsulate an option space it belongs to: {text}", where)
+    _check_code(reader, item["code"], space, [*where, "code"], protocol)
+    return Definition(item["name"], item["code"], space, kind, array, records, encapsulate)
+
+
+def _check_code(reader: Reader, code: int, space: str, where: Path, protocol: int) -> None:
+    # Only the protocol's own space has codes that are no options.
+    own, last = space == f"dhcp{protocol}", _LAST[protocol]
+    if code > last:
+        raise reader.error(f"invalid option code '{code}', it must not be greater than '{last}'", where)
+    if own and protocol == 4 and code in _RESERVED:
+        raise reader.error(f"invalid option code '{code}': reserved for {_RESERVED[code]}", where)
+    if code < int(own):
+        raise reader.error(f"invalid option code '{code}'", where)
 
 
 def read_options(
@@ -81,53 +114,70 @@ def read_options(
     if not given:
         return {}, []
     spaces: dict[str, dict[int, Option]] = {}
-    described: list[JSON] = []
+    described: list[dict[str, Any]] = []
     top = f"dhcp{protocol}"
     for index, item in enumerate(given):
         where = [*path, "option-data", index]
         space = item.get("space", top)
         definition = _definition(reader, item, space, where, protocol, definitions)
         code = definition.code if definition is not None else item["code"]
-        csv_format = item.get("csv-format", definition is not None)
         data = item.get("data", "")
+        csv_format = item.get("csv-format", True)
         try:
-            encoded = encode_option(definition, data, csv_format)
+            encoded = _encode(definition, data, csv_format)
         except OptionError as error:
-            raise reader.error(str(error), [*where, "data"] if "data" in item else where) from error
+            text = f"option data does not match option definition (space: {space}, code: {code}): {error}"
+            raise reader.error(text, [*where, "data"] if "data" in item else where) from error
         spaces.setdefault(space, {})[code] = Option(code, encoded, item.get("always-send", False))
         described.append(
             {
                 "always-send": item.get("always-send", False),
                 "code": code,
-                "csv-format": csv_format,
+                "csv-format": csv_format and bool(data),
                 "data": data if csv_format else encoded.hex().upper(),
                 **({"name": definition.name} if definition is not None else {}),
                 "space": space,
                 **context_of(item),
             }
         )
-    return _with_sub_options(spaces, top, protocol, definitions), described
+    return _with_sub_options(spaces, top, protocol, definitions), [*sorted(described, key=_space_order)]
+
+
+def _space_order(described: Mapping[str, Any]) -> tuple[bool, int, str]:
+    """Where ``config-get`` tells an option: by its space, those of vendors last."""
+    vendor = _VENDOR_SPACE.fullmatch(described["space"])
+    return (False, 0, described["space"]) if vendor is None else (True, int(vendor[1]), "")
+
+
+def _encode(definition: Definition | None, data: str, csv_format: bool) -> bytes:
+    """Kea takes an option without data for a list of no values, where it is a list."""
+    if csv_format and not data and definition is not None:
+        number_list = definition.array and definition.type not in ("record", "fqdn", "tuple")
+        if number_list or definition.type in ("binary", "empty"):
+            return b""
+        raise OptionError("no option value specified")
+    return encode_option(definition, data, csv_format)
 
 
 def _definition(
     reader: Reader, item: Mapping[str, Any], space: str, where: Path, protocol: int, known: Definitions
 ) -> Definition | None:
     if "name" not in item and "code" not in item:
-        raise reader.error("option data configuration requires one of 'code' or 'name' parameters", where)
-    code = item.get("code")
-    definition = known.by_code(space, code) if code is not None else None
-    if code is not None and not 0 < code <= _LIMIT[protocol]:
-        raise reader.error(f"option code {code} is out of range", [*where, "code"])
-    if "name" in item and definition is None:
-        definition = known.by_name(space, item["name"])
-        if definition is None and (code is None or item.get("csv-format", False)):
-            text = (
-                f"definition for the option '{space}.{item['name']}' having code '{code or 0}' does not exist"
-            )
-            raise reader.error(text, [*where, "name"])
-    if definition is None and item.get("csv-format", False):
-        text = f"definition for the option '{space}.' having code '{code}' does not exist"
-        raise reader.error(text, [*where, "code"])
+        text = "option data configuration requires one of 'code' or 'name' parameters to be specified"
+        raise reader.error(text, where)
+    code, name = item.get("code"), item.get("name", "")
+    if code is not None:
+        _check_code(reader, code, space, [*where, "code"], protocol)
+    definition = known.by_name(space, name) if code is None else known.by_code(space, code)
+    if definition is None:
+        # A name alone says nothing; a number is enough for data in hexadecimal digits.
+        if code is None or item.get("csv-format", True):
+            text = f"definition for the option '{space}.{name}' having code '{code or 0}' does not exist"
+            raise reader.error(text, [*where, "name"] if name else where)
+        return None
+    if name and name != definition.name:
+        text = f"'{name}' does not match the option definition: '{space}.{definition.name}'"
+        raise reader.error(f"specified option name {text}", [*where, "name"])
     return definition
 
 
@@ -162,7 +212,9 @@ def _pack(options: Any, protocol: int) -> bytes:
 
 def context_of(item: Mapping[str, Any]) -> dict[str, JSON]:
     """``user-context``, with a comment inside as Kea has it."""
+    if "user-context" not in item and "comment" not in item:
+        return {}
     context = dict(item.get("user-context", {}))
     if "comment" in item:
         context["comment"] = item["comment"]
-    return {"user-context": context} if context else {}
+    return {"user-context": context}

@@ -1,37 +1,23 @@
-"""What the configurations of both protocols have in common, read scope by scope."""
+"""What every scope of a configuration has, and how one inherits from another."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from bridle.bundled.dhcp import grammars
-from bridle.bundled.dhcp.expressions import ExpressionError, compile_test, members_of
 from bridle.bundled.dhcp.grammar import Grammar, Path, Reader
 from bridle.bundled.dhcp.option_formats import Definitions
 from bridle.bundled.dhcp.option_settings import context_of, read_definitions, read_options
-from bridle.bundled.dhcp.settings import (
-    ClientClass,
-    DdnsBehaviour,
-    DdnsConnection,
-    ExpiredLeases,
-    Interface,
-    LeaseDatabase,
-    Lifetime,
-    MultiThreading,
-)
-from bridle.core.errors import ConfigurationError
+from bridle.bundled.dhcp.settings import DdnsBehaviour, Lifetime
 from bridle.core.messages import JSON
 from bridle.daemon.document import Document
-from bridle.daemon.plugins import PluginSettings, check_library
 
-__all__ = ["INHERITED", "ScopeReader", "identifier_bytes"]
+__all__ = ["INHERITED", "MOVED_DDNS", "ScopeReader", "host_order", "identifier_bytes"]
 
-# Kea's libraries whose commands the daemons have anyway.
-_BUILT_IN = ("libdhcp_lease_cmds.so", "libdhcp_stat_cmds.so")
 _REPLACE = ("never", "always", "when-present", "when-not-present")
-_LEASE_CHECKS = ("none", "warn", "fix", "fix-del", "del")
 INHERITED = (
     "valid-lifetime",
     "min-valid-lifetime",
@@ -68,10 +54,10 @@ INHERITED = (
     "hostname-char-replacement",
 )
 _MODES = {
-    "disabled": (False, False, False),
-    "off": (False, False, False),
+    "disabled": (False, False),
+    "off": (False, False),
     "out-of-pool": (False, True, True),
-    "global": (True, False, False),
+    "global": (True, False),
     "all": (False, True, False),
 }
 _DEFAULTS: dict[str, JSON] = {
@@ -121,33 +107,23 @@ _DEFAULTS_OF: dict[int, dict[str, JSON]] = {
         "t2-percent": 0.8,
     },
 }
-_EXPIRED: dict[str, JSON] = {
-    "flush-reclaimed-timer-wait-time": 25,
-    "hold-reclaimed-time": 3600,
-    "max-reclaim-leases": 100,
-    "max-reclaim-time": 250,
-    "reclaim-timer-wait-time": 10,
-    "unwarned-reclaim-cycles": 5,
+# What was said in ``dhcp-ddns`` before it became a parameter of every scope.
+MOVED_DDNS = {
+    "override-no-update": "ddns-override-no-update",
+    "override-client-update": "ddns-override-client-update",
+    "replace-client-name": "ddns-replace-client-name",
+    "generated-prefix": "ddns-generated-prefix",
+    "qualifying-suffix": "ddns-qualifying-suffix",
+    "hostname-char-set": "hostname-char-set",
+    "hostname-char-replacement": "hostname-char-replacement",
 }
-_DDNS: dict[str, JSON] = {
-    "enable-updates": False,
-    "max-queue-size": 1024,
-    "ncr-format": "JSON",
-    "ncr-protocol": "UDP",
-    "sender-ip": "0.0.0.0",
-    "sender-port": 0,
-    "server-ip": "127.0.0.1",
-    "server-port": 53001,
-}
-_THREADS: dict[str, JSON] = {
-    "enable-multi-threading": False,
-    "packet-queue-size": 64,
-    "thread-pool-size": 0,
-}
+# In the order of Kea's numbers for them.
+_IDENTIFIERS = ("hw-address", "duid", "circuit-id", "client-id", "flex-id")
 
 
 class ScopeReader(Reader):
-    """Reads the configuration of one protocol (4 or 6)."""
+    """Reads the configuration of one protocol (4 or 6). ``given`` is its root, ``value`` what is told of it:
+    with defaults, and completed as it is read."""
 
     def __init__(self, document: Document, protocol: int) -> None:
         super().__init__(document)
@@ -156,43 +132,40 @@ class ScopeReader(Reader):
         self.path: Path = [self.name]
         self.definitions = Definitions(protocol)
         self.given = self.map(self.root(self.name), grammars.GLOBAL[protocol], self.path, self.name)
-        self.value: dict[str, Any] = {**_DEFAULTS, **_DEFAULTS_OF[protocol], **self.given}
-        self._flags(self.value, self.path)
+        given = {**self._moved(), **self.given}
+        self.mode_flags(given, self.path)
+        self.value: dict[str, Any] = {**_DEFAULTS, **_DEFAULTS_OF[protocol], **given}
         for key in ("comment", "user-context"):
             self.value.pop(key, None)
         self.value.update(context_of(self.given))
 
-    # Parts of the global scope.
+    def _moved(self) -> dict[str, Any]:
+        """What used to be said in ``dhcp-ddns``, as it is said now."""
+        ddns = self.map(
+            self.given.get("dhcp-ddns", {}), grammars.DDNS, [*self.path, "dhcp-ddns"], "dhcp-ddns"
+        )
+        return {new: ddns[old] for old, new in MOVED_DDNS.items() if old in ddns}
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """A map of the global scope that may be missing."""
+        given = self.given.get(key, {})
+        return given if isinstance(given, dict) else {}
 
     def read_definitions(self) -> None:
         """The configuration's own option definitions; first, as options need them."""
         found, described = read_definitions(self, self.given, self.path, self.protocol)
+        standard = self.definitions
+        for index, one in enumerate(found):
+            known = one.space == f"dhcp{self.protocol}" and (
+                standard.by_code(one.space, one.code) or standard.by_name(one.space, one.name)
+            )
+            # Kea lets the content of option 43 be defined anew.
+            if known and (self.protocol, one.code) != (4, 43):
+                which = known.code if known.code == one.code else known.name
+                text = f"unable to override definition of option '{which}' in standard option space"
+                raise self.error(f"{text} '{one.space}'", [*self.path, "option-def", index])
         self.definitions = Definitions(self.protocol, found)
         self.value["option-def"] = described
-
-    def common(self) -> dict[str, Any]:
-        """The members of :class:`DhcpSettings` that do not depend on the protocol, by name."""
-        value = self.value
-        options, value["option-data"] = self.options(self.given, self.path)
-        return {
-            "interfaces": self.interfaces(),
-            "re_detect": value["interfaces-config"]["re-detect"],
-            "classes": self.classes(),
-            "options": options,
-            "lease_database": self.database(),
-            "expired_leases": self.expired(),
-            "multi_threading": self.threads(),
-            "ddns": self.ddns(),
-            "decline_probation_period": value["decline-probation-period"],
-            "hooks": self.hooks(),
-            "host_identifiers": self.identifiers(),
-            "server_tag": value["server-tag"],
-            "loggers": self.loggers(),
-            "statistic_sample_count": value["statistic-default-sample-count"],
-            "statistic_sample_age": value["statistic-default-sample-age"],
-            "early_global_reservations_lookup": value["early-global-reservations-lookup"],
-            "ip_reservations_unique": value["ip-reservations-unique"],
-        }
 
     def options(self, whole: Mapping[str, JSON], path: Path) -> Any:
         """The options of a scope, and how they are told."""
@@ -206,207 +179,7 @@ class ScopeReader(Reader):
         self.value[key] = described
         return described
 
-    def interfaces(self) -> tuple[Interface, ...]:
-        """Where to listen."""
-        path = [*self.path, "interfaces-config"]
-        given = self.part("interfaces-config", grammars.INTERFACES, {"interfaces": [], "re-detect": True})
-        if given.get("dhcp-socket-type", "raw") not in ("raw", "udp"):
-            raise self.error("unsupported 'dhcp-socket-type'", [*path, "dhcp-socket-type"])
-        found = []
-        for index, name in enumerate(self.strings(given, "interfaces", path)):
-            interface, slash, address = name.partition("/")
-            if not interface or (slash and not self._is_address(address)):
-                raise self.error(
-                    f"Failed to select interface: invalid interface '{name}'", [*path, "interfaces", index]
-                )
-            found.append(Interface(interface, address))
-        return tuple(found)
-
-    def _is_address(self, text: str) -> bool:
-        try:
-            return ipaddress.ip_address(text).version == self.protocol
-        except ValueError:
-            return False
-
-    def database(self) -> LeaseDatabase:
-        """Where the leases are."""
-        path = [*self.path, "lease-database"]
-        given = self.part("lease-database", grammars.DATABASE, {"type": "memfile"})
-        kind = given["type"]
-        if kind not in ("memfile", "postgresql"):
-            raise self.error(
-                f"lease database type '{kind}' is not supported: memfile or postgresql", [*path, "type"]
-            )
-        if kind == "postgresql" and not given.get("name"):
-            raise self.error("missing parameter 'name'", path)
-        return LeaseDatabase(
-            kind,
-            given.get("persist", True),
-            given.get("name", ""),
-            given.get("host", ""),
-            given.get("port", 0),
-            given.get("user", ""),
-            given.get("password", ""),
-            float(given.get("connect-timeout", 5)),
-        )
-
-    def expired(self) -> ExpiredLeases:
-        """What becomes of leases that ended."""
-        given = self.part("expired-leases-processing", grammars.EXPIRED, _EXPIRED)
-        return ExpiredLeases(**{key.replace("-", "_"): given[key] for key in _EXPIRED})
-
-    def threads(self) -> MultiThreading:
-        """Whether, and how, several threads work."""
-        given = self.part("multi-threading", grammars.THREADS, _THREADS)
-        return MultiThreading(
-            given["enable-multi-threading"], given["thread-pool-size"], given["packet-queue-size"]
-        )
-
-    def ddns(self) -> DdnsConnection:
-        """Where name-change requests go."""
-        path = [*self.path, "dhcp-ddns"]
-        given = self.part("dhcp-ddns", grammars.DDNS, _DDNS)
-        for key in ("server-ip", "sender-ip"):
-            try:
-                ipaddress.ip_address(given[key])
-            except ValueError as error:
-                raise self.error(
-                    f"invalid address ({given[key]}) specified for '{key}'", [*path, key]
-                ) from error
-        return DdnsConnection(
-            given["enable-updates"],
-            given["server-ip"],
-            given["server-port"],
-            "" if given["sender-ip"] in ("0.0.0.0", "::") else given["sender-ip"],
-            given["sender-port"],
-            given["max-queue-size"],
-        )
-
-    def unused(self) -> None:
-        """What is accepted and tells nothing to this server, with Kea's defaults."""
-        defaults: dict[str, JSON] = {
-            "capacity": 64,
-            "enable-queue": False,
-            "queue-type": f"kea-ring{self.protocol}",
-        }
-        self.part("dhcp-queue-control", grammars.QUEUE_CONTROL, defaults)
-        checks = self.part("sanity-checks", grammars.SANITY, {"lease-checks": "warn"})
-        if checks["lease-checks"] not in _LEASE_CHECKS:
-            raise self.error(
-                f"Unsupported lease-checks value: {checks['lease-checks']}", [*self.path, "sanity-checks"]
-            )
-        for key in ("hosts-database", "hosts-databases", "compatibility"):
-            self.value.pop(key, None)
-
-    def hooks(self) -> tuple[PluginSettings, ...]:
-        """The plugins; Kea's own lease and statistics commands are there without any."""
-        found = []
-        for index, hook in enumerate(self.maps(self.given, "hooks-libraries", grammars.HOOK, self.path)):
-            path: Path = [*self.path, "hooks-libraries", index]
-            library = hook.get("library", "")
-            if not library:
-                raise self.error("missing parameter 'library'", path)
-            if library.rpartition("/")[2] in _BUILT_IN:
-                continue
-            try:
-                check_library(library)
-            except ConfigurationError as error:
-                raise self.error(error.text, [*path, "library"]) from error
-            found.append(PluginSettings(library, hook.get("parameters", {})))
-        self.value["hooks-libraries"] = self.given.get("hooks-libraries", [])
-        return tuple(found)
-
-    def loggers(self) -> tuple[Mapping[str, JSON], ...]:
-        """How much is logged; where to is for whoever starts the daemon."""
-        found = self.maps(self.given, "loggers", grammars.LOGGER, self.path)
-        for index, logger in enumerate(found):
-            for key in ("output_options", "output-options"):
-                self.maps(logger, key, grammars.OUTPUT, [*self.path, "loggers", index])
-        return tuple(found)
-
-    def identifiers(self) -> tuple[str, ...]:
-        """Which identifiers reservations are looked up by, in order."""
-        default = ["hw-address", "duid", *(("circuit-id", "client-id") if self.protocol == 4 else ())]
-        given = self.strings(self.given, "host-reservation-identifiers", self.path) or default
-        for index, name in enumerate(given):
-            if name not in (*default, "flex-id"):
-                raise self.error(
-                    f"invalid value '{name}' of host identifier",
-                    [*self.path, "host-reservation-identifiers", index],
-                )
-        self.value["host-reservation-identifiers"] = list(given)
-        return tuple(given)
-
-    def classes(self) -> tuple[ClientClass, ...]:
-        """The client classes, in order."""
-        if "client-classes" not in self.given:
-            return ()
-        found: dict[str, ClientClass] = {}
-        described = []
-        for index, item in enumerate(
-            self.maps(self.given, "client-classes", grammars.CLASS[self.protocol], self.path)
-        ):
-            path: Path = [*self.path, "client-classes", index]
-            name = item.get("name", "")
-            if not name:
-                raise self.error("not empty parameter 'name' is required", path)
-            if name in found:
-                raise self.error(f"Client class '{name}' has already been defined", path)
-            one, told = self._class(item, path, found)
-            found[name] = one
-            described.append(told)
-        self.value["client-classes"] = described
-        return tuple(found.values())
-
-    def _class(
-        self, item: dict[str, Any], path: Path, before: Mapping[str, ClientClass]
-    ) -> tuple[ClientClass, dict[str, JSON]]:
-        own, told_definitions = read_definitions(self, item, path, self.protocol)
-        definitions, self.definitions = self.definitions, self.definitions.extended(own)
-        try:
-            options, told_options = self.options(item, path)
-        finally:
-            self.definitions = definitions
-        test = None
-        expression = item.get("test", "")
-        asked = members_of(expression)
-        if expression:
-            try:
-                test = compile_test(expression, self.protocol, self.definitions)
-            except ExpressionError as error:
-                raise self.error(f"expression: [{expression}] error: {error}", [*path, "test"]) from error
-        for name in asked:
-            if name not in before and name not in _KNOWN_CLASSES and not name.startswith(_CLASS_PREFIXES):
-                raise self.error(f"Not defined client class '{name}'", [*path, "test"])
-        one = ClientClass(
-            item["name"],
-            test,
-            item.get("only-if-required", False),
-            any(
-                name in ("KNOWN", "UNKNOWN") or (name in before and before[name].depends_on_known)
-                for name in asked
-            ),
-            options,
-            self.address4(item, "next-server", path),
-            item.get("server-hostname", ""),
-            item.get("boot-file-name", ""),
-            self.lifetime(item, "valid", path) if "valid-lifetime" in item else None,
-            self.lifetime(item, "preferred", path) if "preferred-lifetime" in item else None,
-        )
-        told = {key: value for key, value in item.items() if key not in ("comment", "user-context")}
-        told["option-data"] = told_options
-        if self.protocol == 4:
-            defaults: dict[str, JSON] = {
-                "boot-file-name": "",
-                "next-server": "0.0.0.0",
-                "server-hostname": "",
-            }
-            told = {**defaults, **told, "option-def": told_definitions}
-        return one, {**told, **context_of(item)}
-
-    # Parts of networks and subnets.
-
-    def _flags(self, whole: dict[str, Any], path: Path) -> None:
+    def mode_flags(self, whole: dict[str, Any], path: Path) -> None:
         """The older single setting for where reservations are."""
         mode = whole.pop("reservation-mode", None)
         if mode is None:
@@ -414,37 +187,52 @@ class ScopeReader(Reader):
         if mode not in _MODES:
             raise self.error(f"invalid reservation-mode parameter: '{mode}'", [*path, "reservation-mode"])
         names = ("reservations-global", "reservations-in-subnet", "reservations-out-of-pool")
-        whole.update(zip(names, _MODES[mode], strict=True))
+        if any(name in whole for name in names) and len(path) > 1:
+            raise self.error(
+                "invalid use of both 'reservation-mode' and one of 'reservations-global', "
+                "'reservations-in-subnet' or 'reservations-out-of-pool' parameters",
+                [*path, "reservation-mode"],
+            )
+        whole.update(zip(names, _MODES[mode], strict=False))
 
     def inherit(self, above: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> dict[str, Any]:
         """What holds in a scope: what it says, and else what the scope above says."""
         own = dict(given)
-        self._flags(own, path)
-        if "valid-lifetime" in own:
-            above = {key: value for key, value in above.items() if key not in _BOUNDS["valid"]}
-        if "preferred-lifetime" in own:
-            above = {key: value for key, value in above.items() if key not in _BOUNDS["preferred"]}
+        self.mode_flags(own, path)
         return {**{key: above[key] for key in INHERITED if key in above}, **own}
 
     def lifetime(self, whole: Mapping[str, Any], kind: str, path: Path) -> Lifetime:
         """``valid-lifetime`` or ``preferred-lifetime`` with its bounds."""
-        default: Any = whole.get(f"{kind}-lifetime")
-        minimum: Any = whole.get(f"min-{kind}-lifetime")
-        maximum: Any = whole.get(f"max-{kind}-lifetime")
+        name = f"{kind}-lifetime"
+        default: Any = whole.get(name)
+        least: Any = whole.get(f"min-{name}")
+        most: Any = whole.get(f"max-{name}")
+        if default is None and least is not None and most is not None:
+            raise self.error(f"have min-{name} and max-{name} but no {name} (default)", path)
         if default is None:
-            default = maximum if minimum is None else minimum
-        minimum = default if minimum is None else minimum
-        maximum = default if maximum is None else maximum
-        if not minimum <= default <= maximum:
-            raise self.error(
-                f"the value of default {kind}-lifetime ({default}) is not between min-{kind}-lifetime "
-                f"({minimum}) and max-{kind}-lifetime ({maximum})",
-                path,
-            )
-        return Lifetime(default, minimum, maximum)
+            default = most if least is None else least
+        low = default if least is None else least
+        high = default if most is None else most
+        texts = {
+            "default": f"(default) {name} ({default})",
+            "min": f"min-{name} ({low})",
+            "max": f"max-{name} ({high})",
+        }
+        if low > high:
+            first = texts["default" if least is None else "min"]
+            second = texts["default" if most is None else "max"]
+            raise self.error(f"the value of {first} is not less than {second}", path)
+        if not low <= default <= high:
+            between = f"is not between {texts['min']} and {texts['max']}"
+            raise self.error(f"the value of {texts['default']} {between}", path)
+        return Lifetime(default, low, high)
 
     def timers(self, whole: Mapping[str, Any], path: Path) -> None:
         """Refuse what makes clients renew too late."""
+        renew, rebind = whole.get("renew-timer"), whole.get("rebind-timer")
+        if renew is not None and rebind is not None and renew > rebind:
+            text = f"the value of renew-timer ({renew}) is greater than the value of rebind-timer ({rebind})"
+            raise self.error(text, path)
         if whole["calculate-tee-times"] and whole["t1-percent"] >= whole["t2-percent"]:
             raise self.error(
                 f"t1-percent:  {whole['t1-percent']} is invalid, it must be less than t2-percent: "
@@ -455,6 +243,13 @@ class ScopeReader(Reader):
     def behaviour(self, whole: Mapping[str, Any], path: Path) -> DdnsBehaviour:
         """How names are made."""
         mode = whole["ddns-replace-client-name"]
+        if isinstance(mode, bool):  # of Kea before 1.1
+            mode = "when-present" if mode else "never"
+        try:
+            re.compile(whole["hostname-char-set"])
+        except re.error as error:
+            text = f"hostname-char-set '{whole['hostname-char-set']}' is not a valid regular expression"
+            raise self.error(text, path) from error
         if mode not in _REPLACE:
             raise self.error(f"Invalid ReplaceClientNameMode: {mode}", [*path, "ddns-replace-client-name"])
         return DdnsBehaviour(
@@ -475,13 +270,27 @@ class ScopeReader(Reader):
         if "relay" not in whole:
             return [], False
         relay = self.map(whole["relay"], grammars.RELAY, [*path, "relay"], "relay")
-        found = self.strings(relay, "ip-addresses", [*path, "relay"])
+        where = [*path, "relay"]
+        found = self.strings(relay, "ip-addresses", where)
         if "ip-address" in relay:
-            found = [relay["ip-address"], *found]
-        for address in found:
-            if not self._is_address(address):
-                raise self.error(f"address {address} is not a: IPv{self.protocol} address", [*path, "relay"])
+            if "ip-addresses" in relay:
+                raise self.error("specify either ip-address or ip-addresses, not both", where)
+            found = [relay["ip-address"]]
+        elif "ip-addresses" not in relay:
+            raise self.error("ip-addresses is required", where)
+        for index, address in enumerate(found):
+            if not self.is_address(address):
+                raise self.error(f"address {address} is not a: IPv{self.protocol}address", where)
+            if address in found[:index]:
+                text = f"RelayInfo already contains address: {address}"
+                raise self.error(f"cannot add address: {address} to relay info: {text}", where)
         return found, True
+
+    def is_address(self, text: str) -> bool:
+        try:
+            return ipaddress.ip_address(text).version == self.protocol
+        except ValueError:
+            return False
 
     def address4(self, whole: Mapping[str, Any], key: str, path: Path) -> int:
         """An IPv4 address as a number; 0 where there is none."""
@@ -490,46 +299,55 @@ class ScopeReader(Reader):
         try:
             return int(ipaddress.IPv4Address(whole[key]))
         except ValueError as error:
-            raise self.error(f"Invalid '{key}' parameter value: '{whole[key]}'", [*path, key]) from error
+            raise self.error(
+                f"Invalid '{key}' value: '{whole[key]}' is no IPv4 address", [*path, key]
+            ) from error
 
     def network(self, text: str, path: Path) -> Any:
         """A subnet's prefix."""
+        where = [*path, "subnet"]
+        address, slash, length = text.partition("/")
         try:
-            found = ipaddress.ip_network(text, strict=False)
-        except ValueError as error:
-            raise self.error(
-                f"Invalid subnet syntax (prefix/len expected): {text}", [*path, "subnet"]
-            ) from error
-        if found.version != self.protocol or "/" not in text:
-            raise self.error(f"Invalid subnet syntax (prefix/len expected): {text}", [*path, "subnet"])
-        return found
+            version: int = ipaddress.ip_address(address.strip()).version
+            bits = int(length) if slash else -1
+        except ValueError:
+            version, bits = self.protocol, -1
+        if bits < 0:
+            raise self.error(f"Invalid subnet syntax (prefix/len expected):{text}", where)
+        if version != self.protocol:
+            key = grammars.SUBNET_KEYS[self.protocol]
+            raise self.error(f"Non IPv{self.protocol} prefix {address} specified in {key}", where)
+        if bits > (32 if version == 4 else 128):
+            raise self.error(f"Invalid prefix length specified for subnet: {bits}", where)
+        return ipaddress.ip_network(f"{address.strip()}/{bits}", strict=False)
 
     def range(self, text: str, network: Any, path: Path) -> tuple[Any, Any, str]:
         """The first and the last address of a pool, and how it is told."""
         where = [*path, "pool"]
         try:
             if "/" in text:
-                whole = ipaddress.ip_network(text.replace(" ", ""), strict=False)
-                first, last = whole[0], whole[-1]
-                told = text.replace(" ", "")
-            else:
+                whole = ipaddress.ip_interface(text.replace(" ", ""))
+                # A range begins where it is said to, be that inside of the prefix.
+                first = whole.ip
+                last: Any = whole.network[-1]
+            elif "-" in text:
                 low, _, high = text.partition("-")
                 first, last = ipaddress.ip_address(low.strip()), ipaddress.ip_address(high.strip())
-                told = f"{first}-{last}"
+            else:
+                formats = "There are two acceptable formats <min address-max address> or <prefix/len>"
+                raise self.error(f"invalid pool definition: {text}. {formats}", where)
         except ValueError as error:
-            raise self.error(
-                f"Failed to create pool defined by: {text}: invalid pool definition", where
-            ) from error
+            raise self.error(f"Failed to create pool defined by: {text}", where) from error
         if first.version != self.protocol or last.version != self.protocol or int(first) > int(last):
             raise self.error(f"Failed to create pool defined by: {text}", where)
         if first not in network or last not in network:
-            kind = "V4" if self.protocol == 4 else "NA"
+            kind = "V4" if self.protocol == 4 else "IA_NA"
             raise self.error(
-                f"a pool of type {kind}, with the following address range: {first}-{last} does not match the "
-                f"prefix of a subnet: {network} to which it is being added",
+                f"subnet configuration failed: a pool of type {kind}, with the following address range: "
+                f"{first}-{last} does not match the prefix of a subnet: {network} to which it is being added",
                 where,
             )
-        return first, last, told
+        return first, last, _tell_range(first, last)
 
     def names(self, whole: Mapping[str, Any], key: str, path: Path) -> tuple[str, ...]:
         """A list of class names."""
@@ -543,10 +361,16 @@ class ScopeReader(Reader):
             "flex-id",
             *(("client-id", "circuit-id") if self.protocol == 4 else ()),
         )
-        found = [kind for kind in kinds if kind in item]
-        if len(found) != 1:
-            listed = ", ".join(kinds)
-            raise self.error(f"host reservation must have exactly one of {listed}", path)
+        found = sorted(kind for kind in kinds if kind in item)
+        if not found:
+            listed = ", ".join(sorted(kinds))
+            text = "one of the supported identifiers must be specified for host reservation"
+            raise self.error(f"{text}: {listed}", path)
+        if len(found) > 1:
+            first, second, *_ = sorted(found, key=_IDENTIFIERS.index)
+            raise self.error(f"the '{first}' and '{second}' are mutually exclusive", path)
+        if not item[found[0]]:
+            raise self.error("empty host identifier used", [*path, found[0]])
         try:
             return found[0], identifier_bytes(item[found[0]])
         except ValueError as error:
@@ -556,7 +380,8 @@ class ScopeReader(Reader):
 
 
 def identifier_bytes(text: str) -> bytes:
-    """An identifier: hexadecimal digits, with or without colons or ``0x``, or a text in single quotes.
+    """An identifier: hexadecimal digits, with or without colons, spaces or ``0x``, or a text in single
+    quotes.
 
     Raises:
         ValueError: it is none.
@@ -564,16 +389,22 @@ def identifier_bytes(text: str) -> bytes:
     if len(text) > 2 and text[0] == text[-1] == "'":
         return text[1:-1].encode()
     digits = text[2:] if text.startswith("0x") else text
-    if ":" in digits:
-        return bytes(int(part, 16) for part in digits.split(":"))
+    if ":" in digits or " " in digits:
+        return bytes(int(part, 16) for part in re.split(":| +", digits))
     found = bytes.fromhex(digits if len(digits) % 2 == 0 else f"0{digits}")
     if not found:
         raise ValueError("empty")
     return found
 
 
-_BOUNDS = {
-    kind: frozenset({f"min-{kind}-lifetime", f"max-{kind}-lifetime"}) for kind in ("valid", "preferred")
-}
-_KNOWN_CLASSES = frozenset({"ALL", "KNOWN", "UNKNOWN", "BOOTP"})
-_CLASS_PREFIXES = ("VENDOR_CLASS_", "HA_", "AFTER_", "EXTERNAL_", "SKIP_")
+def host_order(identifier: tuple[str, bytes]) -> tuple[bytes, int]:
+    """Where ``config-get`` tells a reservation."""
+    kind, value = identifier
+    return value, _IDENTIFIERS.index(kind)
+
+
+def _tell_range(first: Any, last: Any) -> str:
+    """A prefix where the range is one, and else both ends."""
+    bits = (int(first) ^ int(last)).bit_length()
+    whole_prefix = int(last) - int(first) + 1 == 1 << bits
+    return f"{first}/{first.max_prefixlen - bits}" if whole_prefix else f"{first}-{last}"

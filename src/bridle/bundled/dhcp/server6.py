@@ -106,15 +106,15 @@ class Query6(msgspec.Struct):
     client: Client6
     classes: set[str]
     destination: bytes = b""
+    associations: list[Association] = []
+    """What the client wants leases for, in its order."""
 
-    def associations(self) -> list[Association]:
-        """What the client wants leases for, in its order."""
-        kinds = {_IA_NA: LeaseKind.ADDRESS, _IA_PD: LeaseKind.PREFIX}
-        return [
-            association_in(kinds[code], data)
-            for code, data in self.packet.options
-            if code in kinds and len(data) >= 12
-        ]
+
+def _associations(message: Message6) -> list[Association]:
+    kinds = {_IA_NA: LeaseKind.ADDRESS, _IA_PD: LeaseKind.PREFIX}
+    return [
+        association_in(kinds[code], data) for code, data in message.options if code in kinds and len(data) >= 12
+    ]
 
 
 class _Reservations:
@@ -246,6 +246,10 @@ class Server6:
             return self._process(arrival, message, relays)
         except StoreError:
             raise
+        except PacketError as error:
+            _log.debug("from %s: %s", ipaddress.IPv6Address(arrival.source), error)
+            self._count("pkt6-parse-failed")
+            return self._drop()
         except Exception:
             # One message that hits a fault of ours, or of a plugin, must not cost the others their answers.
             _log.exception("a message from %s is not answered", ipaddress.IPv6Address(arrival.source))
@@ -305,6 +309,7 @@ class Server6:
             options,
             client,
             set(),
+            associations=_associations(message),
         )
         settings = self.settings
         if settings.classes or _VENDOR_CLASS in options:
@@ -366,12 +371,12 @@ class Server6:
         rapid = _RAPID in answer.query.options and bool(answer.subnets) and answer.subnets[0].rapid_commit
         if rapid:
             answer.options.append((_RAPID, b""))
-        for association in answer.query.associations():
+        for association in answer.query.associations:
             self._assign(answer, association, keep=rapid)
         return MessageType6.REPLY if rapid else MessageType6.ADVERTISE
 
     def _request(self, answer: _Answer) -> MessageType6:
-        for association in answer.query.associations():
+        for association in answer.query.associations:
             self._assign(answer, association, keep=True)
         return MessageType6.REPLY
 
@@ -479,7 +484,7 @@ class Server6:
         return True
 
     def _extend(self, answer: _Answer) -> MessageType6 | None:
-        associations = answer.query.associations()
+        associations = answer.query.associations
         if not answer.subnets and answer.query.packet.type == MessageType6.REBIND:
             return None  # another server may know the link
         for association in associations:
@@ -524,7 +529,7 @@ class Server6:
     def _confirm(self, answer: _Answer) -> MessageType6 | None:
         addresses = [
             address
-            for association in answer.query.associations()
+            for association in answer.query.associations
             if association.kind == LeaseKind.ADDRESS
             for address, _ in association.hints
         ]
@@ -539,7 +544,7 @@ class Server6:
 
     def _release(self, answer: _Answer) -> MessageType6:
         bound = False
-        for association in answer.query.associations():
+        for association in answer.query.associations:
             leases = self._held(answer, association)
             for lease in leases:
                 bound = self._release_one(lease) or bound
@@ -574,7 +579,7 @@ class Server6:
         return False
 
     def _decline(self, answer: _Answer) -> MessageType6:
-        for association in answer.query.associations():
+        for association in answer.query.associations:
             if association.kind != LeaseKind.ADDRESS:
                 continue
             leases = self._held(answer, association)

@@ -9,6 +9,7 @@ from typing import Any
 from bridle.bundled.dhcp import grammars
 from bridle.bundled.dhcp.grammar import Path
 from bridle.bundled.dhcp.option_settings import context_of
+from bridle.bundled.dhcp.scope_settings import host_order
 from bridle.bundled.dhcp.settings import Pool4, Reservation4, Settings4, Subnet4
 from bridle.bundled.dhcp.subnet_settings import SubnetReader
 from bridle.core.messages import JSON
@@ -53,11 +54,11 @@ class _Reader4(SubnetReader):
         self, own: dict[str, Any], whole: dict[str, Any], shared_network: str, options: Any, path: Path
     ) -> tuple[Subnet4, dict[str, JSON]]:
         network = self.network(whole["subnet"], path)
+        self.check_scope(whole, path)
         own_options, told_options = self.options(own, path)
         relays, named = self.relays(whole, path)
         pools, told_pools = self._pools(own, network, path)
         reservations, told_reservations = self._reservations(own, path, network)
-        self.timers(whole, path)
         subnet = Subnet4(
             id=own["id"],
             network=int(network.network_address),
@@ -104,10 +105,10 @@ class _Reader4(SubnetReader):
         for index, item in enumerate(self.maps(own, "pools", grammars.POOL, path)):
             where: Path = [*path, "pools", index]
             if "pool" not in item:
-                raise self.error("missing parameter 'pool'", where)
+                raise self.error("Mandatory 'pool' entry missing in definition", where)
             first, last, text = self.range(item["pool"], network, where)
             if any(int(first) <= other.last and other.first <= int(last) for other in found):
-                raise self.error(f"a pool of type V4, {first}-{last}, overlaps with another", where)
+                raise self.overlapping("V4", first, last, network, where)
             options, told_options = self.options(item, where)
             found.append(
                 Pool4(
@@ -125,16 +126,20 @@ class _Reader4(SubnetReader):
         self, own: Mapping[str, Any], path: Path, network: Any
     ) -> tuple[dict[tuple[str, bytes], Reservation4], list[JSON]]:
         found: dict[tuple[str, bytes], Reservation4] = {}
-        told: list[JSON] = []
+        told: dict[tuple[str, bytes], JSON] = {}
         addresses: set[int] = set()
         for index, item in enumerate(self.maps(own, "reservations", grammars.RESERVATION[4], path)):
             where: Path = [*path, "reservations", index]
             identifier = self.identifier(item, where)
             if identifier in found:
-                raise self.error(
-                    "failed to add new host: the same identifier has a reservation already", where
-                )
+                raise self.already(identifier, own.get("id"), where)
+            self._check_boot(item, where)
+            self.check_resources(item, where)
             address = self.address4(item, "ip-address", where)
+            if not address and "ip-address" in item:
+                raise self.error(
+                    "must not make reservation for the '0.0.0.0' address", [*where, "ip-address"]
+                )
             if network is not None and address and ipaddress.IPv4Address(address) not in network:
                 raise self.error(
                     f"specified reservation '{item['ip-address']}' is not within the IPv4 subnet '{network}'",
@@ -142,7 +147,9 @@ class _Reader4(SubnetReader):
                 )
             if address and address in addresses and self.value["ip-reservations-unique"]:
                 raise self.error(
-                    f"failed to add new host: the address {item['ip-address']} is reserved already", where
+                    f"failed to add new host to the IPv4 subnet id '{own.get('id')}' for the address "
+                    f"{item['ip-address']}: There's already a reservation for this address",
+                    where,
                 )
             addresses.add(address)
             options, told_options = self.options(item, where)
@@ -156,17 +163,25 @@ class _Reader4(SubnetReader):
                 options,
                 self.names(item, "client-classes", where),
             )
-            told.append(
-                {
-                    "boot-file-name": "",
-                    "client-classes": [],
-                    "hostname": "",
-                    "next-server": "0.0.0.0",
-                    "server-hostname": "",
-                    **self.plain(item),
-                    **self.tell_identifier(identifier),
-                    "option-data": told_options,
-                    **context_of(item),
-                }
-            )
-        return found, told
+            told[identifier] = {
+                "boot-file-name": "",
+                "client-classes": [],
+                "hostname": "",
+                "next-server": "0.0.0.0",
+                "server-hostname": "",
+                **self.plain(item),
+                **self.tell_identifier(identifier),
+                "option-data": told_options,
+                **context_of(item),
+            }
+        return found, [told[one] for one in sorted(told, key=host_order)]
+
+    def _check_boot(self, item: Mapping[str, Any], path: Path) -> None:
+        for key, name, limit in (
+            ("server-hostname", "server hostname", 63),
+            ("boot-file-name", "boot file", 127),
+        ):
+            if len(item.get(key, "").encode("utf-8", "surrogatepass")) > limit:
+                raise self.error(f"{name} length must not exceed {limit}", [*path, key])
+        if item.get("next-server") == "255.255.255.255":
+            raise self.error("invalid next server address '255.255.255.255'", [*path, "next-server"])

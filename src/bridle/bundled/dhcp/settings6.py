@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridle.bundled.dhcp import grammars
 from bridle.bundled.dhcp.grammar import Path
 from bridle.bundled.dhcp.option_settings import context_of
-from bridle.bundled.dhcp.scope_settings import identifier_bytes
+from bridle.bundled.dhcp.scope_settings import host_order, identifier_bytes
 from bridle.bundled.dhcp.settings import PdPool, Pool6, Reservation6, Settings6, Subnet6
-from bridle.bundled.dhcp.subnet_settings import SubnetReader
+from bridle.bundled.dhcp.subnet_settings import SubnetReader, tell_prefix
 from bridle.core.messages import JSON
 from bridle.daemon.document import Document
 
@@ -61,13 +61,18 @@ class _Reader6(SubnetReader):
 
     def _server_id(self) -> dict[str, Any]:
         path = [*self.path, "server-id"]
+        if "server-id" in self.given and "type" not in self.mapping("server-id"):
+            raise self.error("missing parameter 'type'", path)
         given = self.part("server-id", grammars.SERVER_ID, _SERVER_ID)
         if given["type"] not in ("LLT", "LL", "EN"):
-            raise self.error(f"invalid DUID type '{given['type']}'", [*path, "type"])
+            text = f"unsupported DUID type '{given['type']}'. Expected: LLT, EN or LL"
+            raise self.error(text, [*path, "type"])
         try:
             identifier = identifier_bytes(given["identifier"]) if given["identifier"] else b""
         except ValueError as error:
-            raise self.error(f"'{given['identifier']}' is no identifier", [*path, "identifier"]) from error
+            text = f"'{given['identifier']}' is not a valid string of hexadecimal digits"
+            where: Path = [*path, "identifier"]
+            raise self.error(f"identifier specified in the DUID configuration {text}", where) from error
         return {
             "server_id_type": given["type"],
             "server_id_identifier": identifier,
@@ -78,30 +83,38 @@ class _Reader6(SubnetReader):
         }
 
     def _relay_supplied(self) -> frozenset[int]:
-        codes = set()
+        # Kea lets relays supply ERP's domain name whatever else is said.
+        codes = {65}
         for index, name in enumerate(self.strings(self.value, "relay-supplied-options", self.path)):
             definition = self.definitions.by_name("dhcp6", name)
-            if definition is None and not name.isdecimal():
+            code = definition.code if definition else int(name) if name.isdecimal() and len(name) < 6 else 0
+            if not 0 < code <= 65535:
                 path = [*self.path, "relay-supplied-options", index]
-                raise self.error(f"unable to find RSOO option: {name}", path)
-            codes.add(int(name) if definition is None else definition.code)
+                raise self.error(
+                    f"unable to find option code for the  specified option name '{name}' while parsing the "
+                    "list of enabled relay-supplied-options",
+                    path,
+                )
+            codes.add(code)
+        self.value["relay-supplied-options"] = [str(code) for code in sorted(codes)]
         return frozenset(codes)
 
     def _subnet(
         self, own: dict[str, Any], whole: dict[str, Any], shared_network: str, options: Any, path: Path
     ) -> tuple[Subnet6, dict[str, JSON]]:
         network = self.network(whole["subnet"], path)
+        self.check_scope(whole, path)
         own_options, told_options = self.options(own, path)
         relays, _ = self.relays(whole, path)
         pools, told_pools = self._pools(own, network, path)
-        prefixes, told_prefixes = self._pd_pools(own, path)
+        prefixes, told_prefixes = self._pd_pools(own, network, pools, path)
         reservations, told_reservations = self._reservations(own, path, network)
-        self.timers(whole, path)
         interface_id = whole.get("interface-id", "")
         if whole.get("interface") and interface_id:
             raise self.error(
-                "parser error: interface (defined for locally reachable subnets) and interface-id "
-                "(defined for subnets reachable via relays) cannot be defined at the same time",
+                "subnet configuration failed: parser error: interface (defined for locally reachable "
+                "subnets) and interface-id (defined for subnets reachable via relays) cannot be defined at "
+                f"the same time for subnet {network}",
                 path,
             )
         addresses = {address: one for one in reservations.values() for address in one.addresses}
@@ -121,7 +134,7 @@ class _Reader6(SubnetReader):
             t2_percent=whole["t2-percent"],
             options={**options, **own_options},
             interface=whole.get("interface", ""),
-            interface_id=interface_id.encode(),
+            interface_id=interface_id.encode("utf-8", "surrogatepass"),
             relays=frozenset(ipaddress.IPv6Address(address).packed for address in relays),
             client_class=whole.get("client-class", ""),
             require_client_classes=self.names(whole, "require-client-classes", path),
@@ -147,17 +160,19 @@ class _Reader6(SubnetReader):
         for index, item in enumerate(self.maps(own, "pools", grammars.POOL, path)):
             where: Path = [*path, "pools", index]
             if "pool" not in item:
-                raise self.error("missing parameter 'pool'", where)
+                raise self.error("Mandatory 'pool' entry missing in definition", where)
             first, last, text = self.range(item["pool"], network, where)
             if any(first.packed <= other.last and other.first <= last.packed for other in found):
-                raise self.error(f"a pool of type IA_NA, {first}-{last}, overlaps with another", where)
+                raise self.overlapping("IA_NA", first, last, network, where)
             options, told_options = self.options(item, where)
             classes = self.names(item, "require-client-classes", where)
             found.append(Pool6(first.packed, last.packed, options, item.get("client-class", ""), classes))
             told.append({**self.plain(item), "option-data": told_options, "pool": text, **context_of(item)})
         return found, told
 
-    def _pd_pools(self, own: Mapping[str, Any], path: Path) -> tuple[list[PdPool], JSON]:
+    def _pd_pools(
+        self, own: Mapping[str, Any], network: Any, pools: Sequence[Pool6], path: Path
+    ) -> tuple[list[PdPool], JSON]:
         found: list[PdPool] = []
         told: list[JSON] = []
         for index, item in enumerate(self.maps(own, "pd-pools", grammars.PD_POOL, path)):
@@ -168,17 +183,11 @@ class _Reader6(SubnetReader):
             prefix, length = self._prefix(item["prefix"], item["prefix-len"], [*where, "prefix"])
             delegated = item["delegated-len"]
             if delegated < length:
-                raise self.error(
-                    f"delegated length ({delegated}) is shorter than the prefix length ({length})", where
-                )
+                text = f"must be longer than or equal to prefix length ({length})"
+                raise self.error(f"Delegated length ({delegated}) {text}", where)
+            self._check_overlap(prefix, length, pools, found, network, where)
             options, told_options = self.options(item, where)
-            excluded, excluded_length = b"", item.get("excluded-prefix-len", 0)
-            if "excluded-prefix" in item:
-                excluded, _ = self._prefix(
-                    item["excluded-prefix"], excluded_length, [*where, "excluded-prefix"]
-                )
-                if excluded_length <= delegated:
-                    raise self.error("an excluded prefix is longer than the delegated ones", where)
+            excluded, excluded_length = self._excluded(item, prefix, delegated, where)
             found.append(
                 PdPool(
                     prefix,
@@ -191,8 +200,60 @@ class _Reader6(SubnetReader):
                     self.names(item, "require-client-classes", where),
                 )
             )
-            told.append({**self.plain(item), "option-data": told_options, **context_of(item)})
+            told_item = {**self.plain(item), "option-data": told_options, **context_of(item)}
+            told_item["prefix"] = str(ipaddress.IPv6Address(prefix))
+            for key in ("excluded-prefix", "excluded-prefix-len"):
+                told_item.pop(key, None)
+            if excluded_length:
+                told_item["excluded-prefix"] = str(ipaddress.IPv6Address(excluded))
+                told_item["excluded-prefix-len"] = excluded_length
+            told.append(told_item)
         return found, told
+
+    def _check_overlap(
+        self,
+        prefix: bytes,
+        length: int,
+        pools: Sequence[Pool6],
+        before: Sequence[PdPool],
+        network: Any,
+        path: Path,
+    ) -> None:
+        """Prefixes may not overlap with other prefixes, nor with pools of addresses."""
+        whole = ipaddress.IPv6Network((prefix, length))
+        first, last = whole[0], whole[-1]
+        ranges = [(pool.first, pool.last) for pool in pools]
+        for one in before:
+            other = ipaddress.IPv6Network((one.prefix, one.prefix_length))
+            ranges.append((other[0].packed, other[-1].packed))
+        if any(first.packed <= high and low <= last.packed for low, high in ranges):
+            raise self.overlapping("IA_PD", first, last, network, path)
+
+    def _excluded(
+        self, item: Mapping[str, Any], prefix: bytes, delegated: int, path: Path
+    ) -> tuple[bytes, int]:
+        """The prefix inside of each delegated one that the delegating router keeps; length 0: none."""
+        length = item.get("excluded-prefix-len", 0)
+        text = item.get("excluded-prefix", "::")
+        if text == "::" and not length:
+            return b"", 0
+        excluded, _ = self._prefix(text, length, [*path, "excluded-prefix"])
+        if not length:
+            raise self.error(f"invalid excluded prefix {text}/{length}", path)
+        if length <= delegated:
+            raise self.error(
+                f"Excluded prefix ({length}) must be longer than or equal to the delegated prefix length "
+                f"({delegated})",
+                path,
+            )
+        holder = ipaddress.IPv6Network((prefix, delegated))
+        if ipaddress.IPv6Address(excluded) not in holder:
+            raise self.error(
+                f"excluded prefix {text}/{length} must have the same common prefix part of {delegated} as "
+                f"the delegated prefix {holder}",
+                path,
+            )
+        return excluded, length
 
     def _prefix(self, text: str, length: int, path: Path) -> tuple[bytes, int]:
         try:
@@ -205,36 +266,44 @@ class _Reader6(SubnetReader):
         self, own: Mapping[str, Any], path: Path, network: Any = None
     ) -> tuple[dict[tuple[str, bytes], Reservation6], JSON]:
         found: dict[tuple[str, bytes], Reservation6] = {}
-        told: list[JSON] = []
+        told: dict[tuple[str, bytes], JSON] = {}
+        taken: set[tuple[bytes, int]] = set()
         for index, item in enumerate(self.maps(own, "reservations", grammars.RESERVATION[6], path)):
             where: Path = [*path, "reservations", index]
             identifier = self.identifier(item, where)
             if identifier in found:
-                raise self.error(
-                    "failed to add new host: the same identifier has a reservation already", where
-                )
+                raise self.already(identifier, own.get("id"), where)
+            self.check_resources(item, where)
             options, told_options = self.options(item, where)
+            reserved, prefixes = self._addresses(item, where, network), self._prefixes_of(item, where)
+            for resource in [*((one, 128) for one in reserved), *prefixes]:
+                if resource in taken and self.value["ip-reservations-unique"]:
+                    raise self.error(
+                        f"failed to add address reservation for host to the IPv6 subnet id '{own.get('id')}'"
+                        f" for address/prefix {ipaddress.IPv6Address(resource[0])}: There's already "
+                        "reservation for this address/prefix",
+                        where,
+                    )
+                taken.add(resource)
             found[identifier] = Reservation6(
                 identifier,
-                self._addresses(item, where, network),
-                self._prefixes_of(item, where),
+                reserved,
+                prefixes,
                 item.get("hostname", ""),
                 options,
                 self.names(item, "client-classes", where),
             )
-            told.append(
-                {
-                    "client-classes": [],
-                    "hostname": "",
-                    "ip-addresses": [],
-                    "prefixes": [],
-                    **self.plain(item),
-                    **self.tell_identifier(identifier),
-                    "option-data": told_options,
-                    **context_of(item),
-                }
-            )
-        return found, told
+            told[identifier] = {
+                "client-classes": [],
+                "hostname": "",
+                **self.plain(item),
+                **self.tell_identifier(identifier),
+                "ip-addresses": [str(ipaddress.IPv6Address(one)) for one in reserved],
+                "prefixes": [tell_prefix(one) for one in item.get("prefixes", [])],
+                "option-data": told_options,
+                **context_of(item),
+            }
+        return found, [told[one] for one in sorted(told, key=host_order)]
 
     def _addresses(self, item: Mapping[str, Any], path: Path, network: Any) -> tuple[bytes, ...]:
         found = []
@@ -248,6 +317,9 @@ class _Reader6(SubnetReader):
                 raise self.error(
                     f"specified reservation '{text}' is not within the IPv6 subnet '{network}'", where
                 )
+            if address.packed in found:
+                text = f"failed on attempt to add a duplicated host reservation for {address}"
+                raise self.error(text, where)
             found.append(address.packed)
         return tuple(found)
 
@@ -256,7 +328,9 @@ class _Reader6(SubnetReader):
         for index, text in enumerate(self.strings(item, "prefixes", path)):
             address, _, length = text.partition("/")
             where = [*path, "prefixes", index]
-            if not length.isdecimal():
-                raise self.error(f"invalid prefix '{text}'", where)
+            if not length:
+                raise self.error(f"prefix reservation requires prefix length be specified in '{text}'", where)
+            if not length.isdecimal() or len(length) > 3 or int(length) > 128:
+                raise self.error(f"invalid prefix length '{length}' for new IPv6 reservation", where)
             found.append(self._prefix(address, int(length), where))
         return tuple(found)
