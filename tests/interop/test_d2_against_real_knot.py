@@ -46,7 +46,8 @@ def settings(knot: Knot, port: int, secret: str = SECRET, **more: object) -> dic
     server = [{"ip-address": "127.0.0.1", "port": knot.port}]
 
     def domains(*names: str) -> dict[str, object]:
-        return {"ddns-domains": [{"name": name, "key-name": KEY_NAME, "dns-servers": server} for name in names]}
+        found = [{"name": name, "key-name": KEY_NAME, "dns-servers": server} for name in names]
+        return {"ddns-domains": found}
 
     return {
         "ip-address": "127.0.0.1",
@@ -155,9 +156,7 @@ async def test_drain_first_works_off_what_waits(knot: Knot, short_path: Path) ->
         ]
         site.send(*changes)
         await site.until(lambda: site.count("ncr-received") == 60)
-        answer = await site.d2.manager.execute(
-            bridle.Command("shutdown", {"type": "drain_first"})
-        )
+        answer = await site.d2.manager.execute(bridle.Command("shutdown", {"type": "drain_first"}))
         assert answer.text == "Shutdown initiated, type is: drain_first"
         await site.until(lambda: knot.ask("host59.example.org.", "A") == ["192.0.2.159"])
         await site.until(lambda: all(knot.ask(one.fqdn, "A") == [one.address] for one in changes))

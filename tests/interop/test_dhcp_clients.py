@@ -52,7 +52,8 @@ def server6(site: Link, threads: dict[str, object]) -> Iterator[DhcpServer]:
 
 def test_perfdhcp_gets_renews_and_releases_ipv4_addresses(site: Link, server4: DhcpServer) -> None:
     found = perfdhcp(
-        site, "-4", "-l", site.client_interface, "-r", "200", "-R", "100000", "-f", "50", "-F", "50", "-p", "3",
+        site, "-4", "-l", site.client_interface, "-r", "200", "-R", "100000", "-f", "50", "-F", "50", "-p",
+        "3",
         "-W", "500000",
     )  # fmt: skip
     for kind in ("DISCOVER-OFFER", "REQUEST-ACK"):

@@ -136,4 +136,3 @@ def test_what_was_acknowledged_survives_a_kill(site: Link, short_path: Path, thr
         if stored.get(client) != str(ipaddress.IPv4Address(address))
     }
     assert not lost
-

@@ -1,4 +1,4 @@
-"""Replays rows of ``tests/vectors/kea.jsonl`` against a bare daemon and the agent, on the virtual clock."""
+"""Replays rows of ``tests/vectors/kea.jsonl`` against our daemons and the agent, on the virtual clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 import shutil
 import socket
 import string
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +17,11 @@ import msgspec
 
 import bridle
 from bridle.agent.agent import Agent
-from bridle.daemon.daemon import Phrases
+from bridle.bundled.ddns.d2 import D2
+from bridle.bundled.dhcp.dhcp4 import Dhcp4
+from bridle.bundled.dhcp.dhcp6 import Dhcp6
+from bridle.bundled.dhcp.leases import Lease4
+from bridle.bundled.dhcp.store_sqlite import SqliteStore4
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "kea.jsonl"
 # What the capture called its folder and its port; ours are as long, so that columns in error texts agree.
@@ -25,14 +29,6 @@ CAPTURED_FOLDER = "/srv/t/kea"
 CAPTURED_PORT = "18000"
 # The port of the capture's second agent.
 SECOND_PORT = "18021"
-
-D2_PHRASES = Phrases(
-    applied="Configuration applied successfully.",
-    checked="Configuration check successful",
-    reload_failed="Configuration parsing failed: {error}",
-    unsupported_root="'arguments' parameter contains unsupported {names} parameter{more}",
-    shutting_down="Shutdown initiated, type is: normal",
-)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -67,26 +63,28 @@ def rows() -> list[Row]:
     ]
 
 
-class Dhcp4(bridle.Daemon):
-    """A daemon without DHCP that answers in kea-dhcp4's words."""
+class Kea4(Dhcp4):
+    """Our DHCPv4 daemon, of the captured one's version."""
 
-    version = "2.2.0"
-
-
-class Dhcp6(bridle.Daemon):
-    """The same for kea-dhcp6."""
-
-    version = "2.2.0"
+    root: ClassVar[str] = "Dhcp4"
+    version: ClassVar[str] = "2.2.0"
 
 
-class DhcpDdns(bridle.Daemon):
-    """The same for kea-dhcp-ddns."""
+class Kea6(Dhcp6):
+    """The same for DHCPv6."""
 
-    version = "2.2.0"
-    phrases: ClassVar[Phrases] = D2_PHRASES
+    root: ClassVar[str] = "Dhcp6"
+    version: ClassVar[str] = "2.2.0"
 
 
-DAEMONS: dict[str, type[bridle.Daemon]] = {"dhcp4": Dhcp4, "dhcp6": Dhcp6, "d2": DhcpDdns}
+class KeaD2(D2):
+    """The same for DDNS."""
+
+    root: ClassVar[str] = "DhcpDdns"
+    version: ClassVar[str] = "2.2.0"
+
+
+DAEMONS: dict[str, type[bridle.Daemon]] = {"dhcp4": Kea4, "dhcp6": Kea6, "d2": KeaD2}
 SOCKETS = {"dhcp4": "kea4.sock", "dhcp6": "kea6.sock", "d2": "d2.sock"}
 FILES = {"dhcp4": "kea4.json", "dhcp6": "kea6.json", "d2": "d2.json"}
 
@@ -123,6 +121,14 @@ class Stage:
         shutil.rmtree(self.folder)
 
 
+def free_udp_port() -> int:
+    """A port on which no other replay listens for name changes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def free_port() -> str:
     """A free port with five digits, as the captured one has."""
     while True:
@@ -133,16 +139,46 @@ def free_port() -> str:
             return port
 
 
-async def replay_on_socket(row: Row, stage: Stage, *, file: str | None = None) -> str:
-    """Send a row's request to a bare daemon; what came back until the end.
+def configuration(server: str) -> dict[str, object]:
+    """The configuration of a captured daemon."""
+    if server == "d2":
+        return json.loads(rows()[119].response)["arguments"]
+    if server == "dhcp4":
+        return json.loads(rows()[51].response)["arguments"]
+    # DHCPv6's was not asked for, but sent back to it, with one parameter that there is not.
+    sent: dict[str, object] = json.loads(rows()[174].request)["arguments"]
+    whole = sent["Dhcp6"]
+    assert isinstance(whole, dict)
+    del whole["BOGUS"]
+    return sent
 
-    ``file`` is what the configuration file holds when the request is sent; at the start it is sound.
+
+async def replay_on_socket(
+    row: Row,
+    stage: Stage,
+    *,
+    file: str | None = None,
+    more: Mapping[str, object] | None = None,
+    leases: Iterable[Lease4] = (),
+) -> str:
+    """Send a row's request to our daemon, configured as the captured one; what came back until the end.
+
+    ``file`` is what the configuration file holds when the request is sent; at the start it is sound. ``more``
+    replaces parameters of the configuration; ``leases`` are there at the start.
     """
     daemon = DAEMONS[row.server]()
     path = stage.folder / "run" / SOCKETS[row.server]
     conf = stage.folder / "conf" / FILES[row.server]
-    control = {"control-socket": {"socket-type": "unix", "socket-name": str(path)}}
-    conf.write_text(json.dumps({daemon.root: control}))
+    captured = configuration(row.server)
+    whole = captured[daemon.root]
+    assert isinstance(whole, dict)
+    if row.server == "d2":
+        whole["port"] = free_udp_port()
+    conf.write_text(stage.ours(json.dumps({daemon.root: {**whole, **(more or {})}})))
+    store = SqliteStore4(str(stage.folder / "run" / "leases4.sqlite"))
+    for lease in leases:
+        store.insert(lease)
+    store.close()
     async with bridle.serve(daemon, configuration_file=str(conf)):
         if file is not None:
             conf.write_text(file)

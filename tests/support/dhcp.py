@@ -17,7 +17,16 @@ from tests.support.kea import JSON, answers
 from tests.support.netns import Link
 from tests.support.programs import Program, require
 
-__all__ = ["DhcpServer", "Exchange", "configuration4", "configuration6", "kea_server", "our_server", "perfdhcp"]
+__all__ = [
+    "DhcpServer",
+    "Exchange",
+    "configuration4",
+    "configuration6",
+    "kea_server",
+    "our_server",
+    "perfdhcp",
+    "read_report",
+]
 
 KEA = {4: "kea-dhcp4", 6: "kea-dhcp6"}
 

@@ -67,7 +67,12 @@ class Site4:
         return self.server.handle([Arrival4(one, "eth0", local, number(source), port) for one in data])
 
     def ask(
-        self, kind: int, options: Mapping[int, bytes] | None = None, *, mac: bytes = b"\2\0\0\0\0\1", **fields: int
+        self,
+        kind: int,
+        options: Mapping[int, bytes] | None = None,
+        *,
+        mac: bytes = b"\2\0\0\0\0\1",
+        **fields: int,
     ) -> tuple[Packet4, Departure4] | None:
         """One message, and its answer."""
         packet = Packet4(

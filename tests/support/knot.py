@@ -27,9 +27,7 @@ class Knot(Program):
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.port = 0
-        super().__init__(
-            [require("knotd"), "-c", directory / "knot.conf"], directory, name="knotd"
-        )
+        super().__init__([require("knotd"), "-c", directory / "knot.conf"], directory, name="knotd")
 
     def prepare(self) -> None:
         """Write its configuration and zones."""

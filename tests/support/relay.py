@@ -108,7 +108,8 @@ def _main(address: str, server: str) -> None:
             if sys.stdin in ready:
                 sys.stdin.readline()
                 asked_to_stop = True
-        print(json.dumps(acknowledged), flush=True)
+        sys.stdout.write(f"{json.dumps(acknowledged)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

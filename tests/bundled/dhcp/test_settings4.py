@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 import bridle
-from bridle.bundled.dhcp.expression_values import Query
 from bridle.bundled.dhcp.settings import Lifetime, Settings4
 from bridle.bundled.dhcp.settings4 import read_settings4
 from bridle.daemon.document import Document, from_command, read_file
@@ -228,7 +227,6 @@ def test_a_flexible_identifier_is_an_expression() -> None:
     assert found.flexible_identifier is not None
     query: Any = Asked()
     assert found.flexible_identifier(query) == b"xeth0"
-    assert Query is not None
 
 
 def test_what_config_get_tells_can_be_set_again() -> None:
@@ -304,8 +302,7 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], text: str) -> None:
         (subnet(zz=1), "unsupported parameter 'zz' in subnet4"),
         (
             subnet(pools=[{"pool": "192.0.3.1-192.0.3.9"}]),
-            "subnet configuration failed: a pool of type V4, with the following address range: "
-            "192.0.3.1-192.0.3.9 does not match the prefix of a subnet: 192.0.2.0/24 to which it is being added",
+            "192.0.3.1-192.0.3.9 does not match the prefix of a subnet: 192.0.2.0/24 to which it is",
         ),
         (
             subnet(pools=[{"pool": "192.0.2.1-192.0.2.9"}, {"pool": "192.0.2.9/32"}]),
@@ -360,8 +357,8 @@ def test_an_error_in_a_file_has_its_place(tmp_path: Path) -> None:
     for text, error in (
         ('{ "Dhcp4": {"bogus": 1 } }', '1.13-19: got unexpected keyword "bogus" in Dhcp4 map.'),
         (
-            '{"Dhcp4": {"subnet4": [\n {"pools": [ {"x": 1} ]} ]}}',
-            '2.14-16: got unexpected keyword "x" in pools map.',
+            '{"Dhcp4": {"subnet4": [\n {"subnet": "10.0.0.0/8", "pools": [ {"x": 1} ]} ]}}',
+            '2.39-41: got unexpected keyword "x" in pools map.',
         ),
         (
             '{"Dhcp4": {"valid-lifetime": "a"}}',

@@ -141,8 +141,7 @@ def test_what_config_get_tells_can_be_set_again() -> None:
                 pools=[{"pool": "2001:db8:1::/80"}],
                 pd_pools=[{"prefix": "2001:db8:1::", "prefix-len": 64, "delegated-len": 96}],
             ),
-            "a pool of type IA_PD, with the following address range: 2001:db8:1::-2001:db8:1:0:ffff:ffff:ffff:ffff "
-            "overlaps with an existing pool",
+            "2001:db8:1::-2001:db8:1:0:ffff:ffff:ffff:ffff overlaps with an existing pool",
         ),
         (subnet(interface="eth0", interface_id="x"), "cannot be defined at the same time"),
         (

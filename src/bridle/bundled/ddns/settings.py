@@ -13,7 +13,7 @@ import dns.name
 import dns.tsig
 import msgspec
 
-from bridle.bundled.dhcp.grammar import Grammar, Path, Reader, integer, items, mapping, text
+from bridle.bundled.dhcp.grammar import Grammar, Path, Reader, anything, integer, items, mapping, text
 from bridle.bundled.dhcp.grammars import HOOK, LOGGER, OUTPUT
 from bridle.bundled.dhcp.option_settings import context_of
 from bridle.core.errors import ConfigurationError
@@ -35,7 +35,7 @@ _GLOBAL: Grammar = {
     "tsig-keys": items(),
     "forward-ddns": mapping(),
     "reverse-ddns": mapping(),
-    "control-socket": mapping(),
+    "control-socket": anything(),
     "control-sockets": items(),
     "hooks-libraries": items(),
     "loggers": items(),
@@ -158,6 +158,11 @@ class _D2Reader(Reader):
             tuple(keys.values()),
             self._hooks(given, path),
         )
+
+    def _mistyped(self, kind: str, value: JSON, path: Path) -> ConfigurationError:
+        if self.document.from_file:
+            return super()._mistyped(kind, value, path)
+        return self.error(f"invalid type specified for parameter '{path[-1]}'", path)
 
     def _address(self, written: str, path: Path) -> str:
         try:

@@ -21,6 +21,7 @@ __all__ = [
     "Parameter",
     "Path",
     "Reader",
+    "anything",
     "boolean",
     "integer",
     "items",
@@ -78,6 +79,11 @@ def items(*only: list[JSON]) -> Parameter:
     return Parameter("list", only=only or None)
 
 
+def anything() -> Parameter:
+    """What somebody else checks."""
+    return Parameter("any")
+
+
 def mapping(*only: dict[str, JSON]) -> Parameter:
     """A map."""
     return Parameter("map", only=only or None)
@@ -91,6 +97,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "list": (list,),
     "map": (dict,),
     "word": (str, bool),
+    "any": (object,),
 }
 # What Kea says when it looks at a value as if it were of another type.
 _COMPLAINTS = {
@@ -161,7 +168,7 @@ class Reader:
 
     def _check(self, key: str, value: JSON, parameter: Parameter, path: Path) -> None:
         fits = isinstance(value, _TYPES[parameter.kind])
-        if not fits or (isinstance(value, bool) and parameter.kind not in ("boolean", "word")):
+        if not fits or (isinstance(value, bool) and parameter.kind not in ("boolean", "word", "any")):
             raise self._mistyped(parameter.kind, value, path)
         if parameter.only is not None and value not in parameter.only:
             raise self.error(

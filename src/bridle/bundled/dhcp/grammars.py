@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from bridle.bundled.dhcp.grammar import Grammar, boolean, integer, items, mapping, number, text, word
+from bridle.bundled.dhcp.grammar import (
+    Grammar,
+    anything,
+    boolean,
+    integer,
+    items,
+    mapping,
+    number,
+    text,
+    word,
+)
 
 __all__ = [
     "CLASS",
@@ -298,7 +308,7 @@ _GLOBAL: Grammar = {
     "shared-networks": items(),
     "reservations": items(),
     "loggers": items(),
-    "control-socket": mapping(),
+    "control-socket": anything(),
     "control-sockets": items(),
     "hooks-libraries": items(),
     "dhcp-ddns": mapping(),

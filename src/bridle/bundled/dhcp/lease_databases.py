@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 from bridle.bundled.dhcp.settings import LeaseDatabase
@@ -11,7 +13,8 @@ from bridle.bundled.dhcp.store_sqlite import MEMORY, SqliteStore4, SqliteStore6
 __all__ = ["DEFAULT_FOLDER", "database_path", "open_store4", "open_store6"]
 
 DEFAULT_FOLDER = "/var/lib/bridle"
-"""Where leases are kept that no configuration gives a place."""
+"""Where leases are kept that no configuration gives a place, unless ``BRIDLE_DATA_DIR`` names another
+folder. It is made where it is missing."""
 
 
 def database_path(settings: LeaseDatabase, protocol: int) -> str:
@@ -19,7 +22,9 @@ def database_path(settings: LeaseDatabase, protocol: int) -> str:
     ``.sqlite``: Kea's own file, which may be there, is left alone."""
     if not settings.persist:
         return MEMORY
-    name = Path(settings.name or f"{DEFAULT_FOLDER}/leases{protocol}.sqlite")
+    if not settings.name:
+        return f"{os.environ.get('BRIDLE_DATA_DIR', DEFAULT_FOLDER)}/leases{protocol}.sqlite"
+    name = Path(settings.name)
     return str(name.with_suffix(".sqlite") if name.suffix == ".csv" else name)
 
 
@@ -33,7 +38,7 @@ def open_store4(settings: LeaseDatabase) -> LeaseStore4:
         from bridle.bundled.dhcp.store_postgresql import PostgresqlStore4
 
         return PostgresqlStore4(settings)
-    return SqliteStore4(_prepared(database_path(settings, 4)))
+    return SqliteStore4(_prepared(settings, 4))
 
 
 def open_store6(settings: LeaseDatabase) -> LeaseStore6:
@@ -46,10 +51,14 @@ def open_store6(settings: LeaseDatabase) -> LeaseStore6:
         from bridle.bundled.dhcp.store_postgresql import PostgresqlStore6
 
         return PostgresqlStore6(settings)
-    return SqliteStore6(_prepared(database_path(settings, 6)))
+    return SqliteStore6(_prepared(settings, 6))
 
 
-def _prepared(path: str) -> str:
+def _prepared(settings: LeaseDatabase, protocol: int) -> str:
+    path = database_path(settings, protocol)
+    if settings.persist and not settings.name:
+        with contextlib.suppress(OSError):
+            Path(path).parent.mkdir(mode=0o750, exist_ok=True)
     if path != MEMORY and not Path(path).parent.is_dir():
         raise StoreError(f"the folder of the lease database {path} does not exist")
     return path

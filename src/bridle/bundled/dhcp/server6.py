@@ -113,7 +113,9 @@ class Query6(msgspec.Struct):
 def _associations(message: Message6) -> list[Association]:
     kinds = {_IA_NA: LeaseKind.ADDRESS, _IA_PD: LeaseKind.PREFIX}
     return [
-        association_in(kinds[code], data) for code, data in message.options if code in kinds and len(data) >= 12
+        association_in(kinds[code], data)
+        for code, data in message.options
+        if code in kinds and len(data) >= 12
     ]
 
 

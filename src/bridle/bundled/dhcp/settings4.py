@@ -11,7 +11,7 @@ from bridle.bundled.dhcp.grammar import Path
 from bridle.bundled.dhcp.option_settings import context_of
 from bridle.bundled.dhcp.scope_settings import host_order
 from bridle.bundled.dhcp.settings import Pool4, Reservation4, Settings4, Subnet4
-from bridle.bundled.dhcp.subnet_settings import SubnetReader
+from bridle.bundled.dhcp.subnet_settings import SubnetReader, in_order
 from bridle.core.messages import JSON
 from bridle.daemon.document import Document
 
@@ -120,7 +120,7 @@ class _Reader4(SubnetReader):
                 )
             )
             told.append({**self.plain(item), "option-data": told_options, "pool": text, **context_of(item)})
-        return found, told
+        return in_order(found, told, key=lambda pool: pool.first)
 
     def _reservations(
         self, own: Mapping[str, Any], path: Path, network: Any

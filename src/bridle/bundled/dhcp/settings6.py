@@ -11,7 +11,7 @@ from bridle.bundled.dhcp.grammar import Path
 from bridle.bundled.dhcp.option_settings import context_of
 from bridle.bundled.dhcp.scope_settings import host_order, identifier_bytes
 from bridle.bundled.dhcp.settings import PdPool, Pool6, Reservation6, Settings6, Subnet6
-from bridle.bundled.dhcp.subnet_settings import SubnetReader, tell_prefix
+from bridle.bundled.dhcp.subnet_settings import SubnetReader, in_order, tell_prefix
 from bridle.core.messages import JSON
 from bridle.daemon.document import Document
 
@@ -154,7 +154,7 @@ class _Reader6(SubnetReader):
             told.setdefault("rapid-commit", False)
         return subnet, told
 
-    def _pools(self, own: Mapping[str, Any], network: Any, path: Path) -> tuple[list[Pool6], JSON]:
+    def _pools(self, own: Mapping[str, Any], network: Any, path: Path) -> tuple[list[Pool6], list[JSON]]:
         found: list[Pool6] = []
         told: list[JSON] = []
         for index, item in enumerate(self.maps(own, "pools", grammars.POOL, path)):
@@ -168,11 +168,11 @@ class _Reader6(SubnetReader):
             classes = self.names(item, "require-client-classes", where)
             found.append(Pool6(first.packed, last.packed, options, item.get("client-class", ""), classes))
             told.append({**self.plain(item), "option-data": told_options, "pool": text, **context_of(item)})
-        return found, told
+        return in_order(found, told, key=lambda pool: pool.first)
 
     def _pd_pools(
         self, own: Mapping[str, Any], network: Any, pools: Sequence[Pool6], path: Path
-    ) -> tuple[list[PdPool], JSON]:
+    ) -> tuple[list[PdPool], list[JSON]]:
         found: list[PdPool] = []
         told: list[JSON] = []
         for index, item in enumerate(self.maps(own, "pd-pools", grammars.PD_POOL, path)):
@@ -208,7 +208,7 @@ class _Reader6(SubnetReader):
                 told_item["excluded-prefix"] = str(ipaddress.IPv6Address(excluded))
                 told_item["excluded-prefix-len"] = excluded_length
             told.append(told_item)
-        return found, told
+        return in_order(found, told, key=lambda pool: pool.prefix)
 
     def _check_overlap(
         self,

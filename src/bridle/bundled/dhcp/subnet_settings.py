@@ -17,9 +17,10 @@ from bridle.bundled.dhcp.settings import SharedNetwork
 from bridle.core.errors import ConfigurationError
 from bridle.core.messages import JSON
 
-__all__ = ["SubnetReader", "of_subnet", "tell_prefix"]
+__all__ = ["SubnetReader", "in_order", "of_subnet", "tell_prefix"]
 
 S = TypeVar("S")
+P = TypeVar("P")
 
 _ID_LIMIT = 0xFFFFFFFE
 # What config-get tells of a subnet or network only where the configuration says it there.
@@ -69,6 +70,12 @@ def of_subnet() -> Iterator[None]:
     except ConfigurationError as error:
         text = f"subnet configuration failed: {error.text}"
         raise ConfigurationError(text, path=error.path, position=error.position) from error
+
+
+def in_order(found: list[P], told: list[JSON], *, key: Callable[[P], Any]) -> tuple[list[P], list[JSON]]:
+    """Pools and how they are told, by address: Kea keeps them so, and leases from the lowest first."""
+    order = sorted(range(len(found)), key=lambda index: key(found[index]))
+    return [found[index] for index in order], [told[index] for index in order]
 
 
 def tell_prefix(text: str) -> str:
