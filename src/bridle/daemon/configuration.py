@@ -54,6 +54,10 @@ class Configurable(Protocol):
         """The configuration's outermost name."""
         ...
 
+    def complete_configuration(self, document: Document) -> Awaitable[Document] | None:
+        """The document with what belongs to it and stands elsewhere; None: it is complete."""
+        ...
+
     def check_configuration(self, document: Document) -> object:
         """Turn a document into settings, without side effects. Raises ConfigurationError."""
         ...
@@ -85,6 +89,7 @@ class ConfigurationOwner:
         self._channels: ControlChannels | None = None
         self._held: Held | None = None
         self._document: Document | None = None
+        self._asked: Document | None = None
         self._changed = clock()
 
     @property
@@ -137,7 +142,12 @@ class ConfigurationOwner:
             return await self._change(document, force=force)
 
     async def _change(self, document: Document, *, force: bool) -> Held:
+        asked = document
+        completed = self._daemon.complete_configuration(document)
+        if completed is not None:
+            document = await completed
         wanted = self.test(document)
+        self._asked = asked
         if self._held is not None and self._held.hash == wanted.hash and not force:
             self._changed = self._clock()
             return self._held
@@ -145,6 +155,18 @@ class ConfigurationOwner:
         self._held, self._document = wanted, document
         self._changed = self._clock()
         return wanted
+
+    async def refresh(self) -> Held:
+        """Apply once more what was asked for last, completed by what stands elsewhere now; where that makes
+        no difference, nothing is done.
+
+        Raises:
+            BridleError: it failed; what held before still does.
+        """
+        async with self._turn:
+            if self._asked is None:
+                raise ConfigurationError("the daemon has no configuration yet")
+            return await self._change(self._asked, force=False)
 
     async def _apply(self, wanted: Held, document: Document) -> None:
         transition = None

@@ -74,6 +74,9 @@ class Daemon:
     events: EventLog
     end: Callable[[int], None]
     """Ask for the daemon's end with this exit status, as ``shutdown`` does; there while it is served."""
+    refresh: Callable[[], Awaitable[object]]
+    """Apply the configuration once more, completed anew; there while the daemon is served. Raises
+    BridleError."""
     configuration: object
     """The settings that hold: an instance of ``Configuration``, or a dict where there is none; None before
     the first."""
@@ -84,6 +87,7 @@ class Daemon:
         daemon.manager = CommandManager(unsupported=cls.phrases.unsupported)
         daemon.events = EventLog()
         daemon.end = _not_served
+        daemon.refresh = _not_held
         daemon.configuration = {} if cls.Configuration is None else None
         for name, access, attribute in _commands_of(cls):
             daemon.manager.register_command(name, getattr(daemon, attribute), access=access)
@@ -120,6 +124,11 @@ class Daemon:
         """What ``status-get`` tells besides pid, uptime and reload."""
         return {}
 
+    def complete_configuration(self, document: Document) -> Awaitable[Document] | None:
+        """What is asked for before a document is checked to be applied: the same with what belongs to it and
+        stands elsewhere, such as in a configuration backend. None: it is complete."""
+        return None
+
     def check_configuration(self, document: Document) -> object:
         """Turn a document into settings, without side effects.
 
@@ -155,6 +164,10 @@ class Daemon:
     async def _configured(self, outcome: Awaitable[None], settings: object) -> None:
         await outcome
         self.configuration = settings
+
+
+async def _not_held() -> object:
+    raise RuntimeError("the daemon is not served")
 
 
 def _not_served(exit_value: int) -> None:

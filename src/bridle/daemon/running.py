@@ -105,6 +105,7 @@ async def serve(
     owner = ConfigurationOwner(daemon, configuration_file)
     running = Running(daemon, server, owner)
     daemon.end = running.shut_down
+    daemon.refresh = owner.refresh
     common = CommonCommands(
         daemon, owner, uptime=lambda: int(time.monotonic() - began), shut_down=running.shut_down
     )

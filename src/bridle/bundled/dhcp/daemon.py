@@ -12,7 +12,7 @@ import abc
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from bridle.bundled.dhcp.reclaim import Reclaimer
@@ -20,9 +20,10 @@ from bridle.bundled.dhcp.settings import DdnsConnection, DhcpSettings, LeaseData
 from bridle.bundled.dhcp.sockets import Sockets
 from bridle.bundled.name_change import NameChange, NameChangeSender
 from bridle.core.errors import ConfigurationError
-from bridle.core.messages import JSON, Command, Response
+from bridle.core.messages import JSON
 from bridle.core.version import VERSION
 from bridle.daemon.callouts import Callouts
+from bridle.daemon.configuration_backend import ConfigurationBackend
 from bridle.daemon.daemon import Daemon
 from bridle.daemon.document import Document
 from bridle.daemon.plugins import Plugins
@@ -73,8 +74,10 @@ class DhcpDaemon(Daemon, abc.ABC):
         self.statistics.register(self.manager)
         self.reclaimer.register(self.manager)
         self.plugins.register(self.manager, self._hooks)
-        self.manager.register_command("server-tag-get", self.server_tag_get, access="read")
-        self.manager.register_command("config-backend-pull", self.config_backend_pull, access="write")
+        self.backend = ConfigurationBackend(self.root, lambda: self.refresh())
+        self.backend.register(
+            self.manager, lambda: "" if self._settings is None else self._settings.server_tag
+        )
         self._lease_commands().register(self.manager)
 
     # What the protocols differ in.
@@ -117,9 +120,16 @@ class DhcpDaemon(Daemon, abc.ABC):
 
     # The configuration.
 
+    def complete_configuration(self, document: Document) -> Awaitable[Document]:
+        """Merge what the configuration backend has for this server."""
+        return self.backend.complete(document)
+
     def check_configuration(self, document: Document) -> DhcpSettings:
         """Read the ``Dhcp4`` or ``Dhcp6`` map."""
-        return self._read(document)
+        settings = self._read(document)
+        if "config-control" in settings.value:
+            self.backend.check(settings.value["config-control"], document)
+        return settings
 
     def describe_configuration(self, settings: object, document: Document) -> dict[str, JSON]:
         """The configuration with all defaults, as Kea tells it."""
@@ -221,11 +231,13 @@ class DhcpDaemon(Daemon, abc.ABC):
         self._started = True
         self._sockets.start()
         self.reclaimer.start()
+        self.backend.start()
 
     async def stop(self) -> None:
         """Take no more messages; answer those that wait."""
         self._sockets.stop()
         self.reclaimer.stop()
+        self.backend.stop()
         self.gate.close()
         if self._workers is not None:
             await asyncio.to_thread(self._workers.stop, _THREADS_TIMEOUT)
@@ -288,11 +300,3 @@ class DhcpDaemon(Daemon, abc.ABC):
         if self._workers is not None:
             threads = self._workers.status()
         return {**threads, "dhcp-state": self.gate.status(), "sockets": {"status": "ready"}}
-
-    def server_tag_get(self, command: Command) -> dict[str, JSON]:
-        """Tell the tag by which this server's part of a configuration backend is known."""
-        return {"server-tag": "" if self._settings is None else self._settings.server_tag}
-
-    def config_backend_pull(self, command: Command) -> Response:
-        """Fetch what changed in the configuration backend."""
-        return Response(3, "No config backend.")

@@ -284,7 +284,7 @@ OUTPUT: Grammar = {
 RELAY: Grammar = {"ip-address": text(), "ip-addresses": items()}
 CONFIG_CONTROL: Grammar = {
     **_EXTRA,
-    "config-databases": items([]),
+    "config-databases": items(),
     "config-fetch-wait-time": integer(0, 65535),
 }
 SANITY: Grammar = {"lease-checks": text(), "extended-info-checks": text()}

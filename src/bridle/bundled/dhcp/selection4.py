@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Container
+from itertools import accumulate
 
 from bridle.bundled.dhcp.settings import Settings4, Subnet4
 
@@ -29,6 +30,8 @@ class Selector4:
                 self._by_interface.setdefault(subnet.interface, []).append(subnet)
         self._sorted = sorted(settings.subnets.values(), key=lambda subnet: subnet.first)
         self._firsts = [subnet.first for subnet in self._sorted]
+        # How far any subnet up to each place goes.
+        self._reach = list(accumulate((subnet.last for subnet in self._sorted), max))
 
     def select(
         self, *, link: int, relay: int, interface: str, client: int, local: int, classes: Container[str]
@@ -53,13 +56,12 @@ class Selector4:
         if not address:
             return None
         index = bisect_right(self._firsts, address) - 1
-        if index < 0:
-            return None
-        subnet = self._sorted[index]
-        if address > subnet.last:
-            return None
-        if not subnet.client_class or subnet.client_class in classes:
-            return subnet
+        # Subnets may lie inside of each other: the innermost that the client may use is the one.
+        while index >= 0 and self._reach[index] >= address:
+            subnet = self._sorted[index]
+            if address <= subnet.last and (not subnet.client_class or subnet.client_class in classes):
+                return subnet
+            index -= 1
         return None
 
     def link(self, subnet: Subnet4, classes: Container[str]) -> tuple[Subnet4, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Sequence
+from itertools import accumulate
 
 from bridle.bundled.dhcp.packet6 import Relay6
 from bridle.bundled.dhcp.settings import Settings6, Subnet6
@@ -31,6 +32,8 @@ class Selector6:
                 self._by_interface_id.setdefault(subnet.interface_id, []).append(subnet)
         self._sorted = sorted(settings.subnets.values(), key=lambda subnet: subnet.network)
         self._firsts = [subnet.network for subnet in self._sorted]
+        # How far any subnet up to each place goes.
+        self._reach = list(accumulate((last_of(subnet) for subnet in self._sorted), max))
 
     def select(
         self, relays: Sequence[Relay6], interface: str, source: bytes, classes: Container[str]
@@ -53,12 +56,13 @@ class Selector6:
     def containing(self, address: bytes, classes: Container[str]) -> Subnet6 | None:
         """The subnet that an address lies in."""
         index = bisect_right(self._firsts, address) - 1
-        if index < 0:
-            return None
-        subnet = self._sorted[index]
-        if not lies_in(address, subnet) or (subnet.client_class and subnet.client_class not in classes):
-            return None
-        return subnet
+        # Subnets may lie inside of each other: the innermost that the client may use is the one.
+        while index >= 0 and self._reach[index] >= address:
+            subnet = self._sorted[index]
+            if lies_in(address, subnet) and (not subnet.client_class or subnet.client_class in classes):
+                return subnet
+            index -= 1
+        return None
 
     def link(self, subnet: Subnet6, classes: Container[str]) -> tuple[Subnet6, ...]:
         """The subnets from which a client in ``subnet`` may be served, itself first."""
@@ -73,6 +77,11 @@ class Selector6:
                 if other is not subnet and (not other.client_class or other.client_class in classes)
             ),
         )
+
+
+def last_of(subnet: Subnet6) -> bytes:
+    """The highest address of a subnet."""
+    return (int.from_bytes(subnet.network, "big") | ((1 << (128 - subnet.length)) - 1)).to_bytes(16, "big")
 
 
 def lies_in(address: bytes, subnet: Subnet6) -> bool:

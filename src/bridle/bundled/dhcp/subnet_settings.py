@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -236,7 +236,11 @@ class SubnetReader(GlobalReader):
                 said, other = json.dumps(one[key]), json.dumps(not one[key])
                 text = f"has different authoritative setting {said} than the shared-network itself: {other}"
                 raise self.error(f"Subnet {name} {text}", [*where, key])
+        self._check_rapid_commit(network, subnets, path)
 
+    def _check_rapid_commit(
+        self, network: Mapping[str, Any], subnets: Sequence[Mapping[str, Any]], path: Path
+    ) -> None:
         said = [one.get("rapid-commit", network.get("rapid-commit", False)) for one in subnets]
         for index, one in enumerate(subnets):
             if said[index] is not said[0]:
