@@ -1,4 +1,5 @@
-"""A small site to try things on: the agent in front of two daemons, each a process of its own.
+"""A small site to try things on: the agent in front of a DHCPv4, a DHCPv6 and a DDNS daemon, each a process
+of its own, on loopback and ports that need no rights.
 
 python -m examples [--port PORT]
 """
@@ -17,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 HOST = "127.0.0.1"
-DAEMONS = {"thermostat": "examples.thermostat:Thermostat", "queue": "examples.job_queue:JobQueue"}
+SERVICES = ("dhcp4", "dhcp6", "d2")
 # Seconds for all of them to listen; a cold start takes about one.
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 10.0
@@ -44,10 +45,75 @@ def check_port(port: int) -> None:
             )
 
 
-def configuration(folder: Path, port: int) -> dict[str, object]:
-    """The agent's configuration, in the form of Kea's kea-ctrl-agent.conf."""
-    sockets = {name: {"socket-type": "unix", "socket-name": str(folder / f"{name}.sock")} for name in DAEMONS}
-    return {"Control-agent": {"http-host": HOST, "http-port": port, "control-sockets": sockets}}
+def free_udp_port(family: socket.AddressFamily = socket.AF_INET) -> int:
+    """A port that nobody uses."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def configurations(folder: Path, port: int) -> dict[str, dict[str, object]]:
+    """The configurations of the agent and the daemons, in Kea's form, by name."""
+    control: dict[str, dict[str, object]] = {
+        name: {"socket-type": "unix", "socket-name": str(folder / f"{name}.sock")} for name in SERVICES
+    }
+    plugin = {
+        "library": "bridle.bundled.dhcp.lease_plugin",
+        "parameters": {"services": {name: str(folder / f"{name}.conf") for name in ("dhcp4", "dhcp6")}},
+    }
+    return {
+        "agent": {
+            "Control-agent": {
+                "http-host": HOST,
+                "http-port": port,
+                "control-sockets": control,
+                "hooks-libraries": [plugin],
+            }
+        },
+        "dhcp4": {
+            "Dhcp4": {
+                "control-socket": control["dhcp4"],
+                "interfaces-config": {"interfaces": ["lo"]},
+                "lease-database": {"type": "memfile", "name": str(folder / "leases4.sqlite")},
+                "valid-lifetime": 3600,
+                "option-data": [{"name": "domain-name-servers", "data": "192.0.2.53"}],
+                "subnet4": [
+                    {
+                        "id": 1,
+                        "subnet": "192.0.2.0/24",
+                        "relay": {"ip-addresses": [HOST]},
+                        "pools": [{"pool": "192.0.2.100 - 192.0.2.199"}],
+                        "option-data": [{"name": "routers", "data": "192.0.2.1"}],
+                    }
+                ],
+            }
+        },
+        "dhcp6": {
+            "Dhcp6": {
+                "control-socket": control["dhcp6"],
+                "interfaces-config": {"interfaces": ["lo"]},
+                "lease-database": {"type": "memfile", "name": str(folder / "leases6.sqlite")},
+                "data-directory": str(folder),
+                "subnet6": [
+                    {
+                        "id": 1,
+                        "subnet": "2001:db8:1::/64",
+                        "interface": "lo",
+                        "pools": [{"pool": "2001:db8:1::100 - 2001:db8:1::1ff"}],
+                        "pd-pools": [{"prefix": "2001:db8:8::", "prefix-len": 48, "delegated-len": 64}],
+                    }
+                ],
+            }
+        },
+        "d2": {
+            "DhcpDdns": {
+                "control-socket": control["d2"],
+                "ip-address": HOST,
+                "port": free_udp_port(),
+            }
+        },
+    }
 
 
 async def start(*words: str) -> asyncio.subprocess.Process:
@@ -75,22 +141,25 @@ async def drain(process: asyncio.subprocess.Process) -> None:
         sys.stderr.write(line.decode(errors="replace"))
 
 
-def tell(folder: Path, port: int) -> None:
+def tell(folder: Path, port: int, dhcp4: int) -> None:
     """Print what to try."""
     url = f"http://{HOST}:{port}"
     bridle = Path(sys.executable).with_name("bridle")
     shown = os.path.relpath(bridle) if bridle.exists() else f"{sys.executable} -m bridle"
+    python = os.path.relpath(sys.executable) if bridle.exists() else sys.executable
     print(
         f"""
-The agent listens on {url}, in front of two daemons: {", ".join(DAEMONS)}.
-Try, in another terminal:
+The agent listens on {url}, in front of three daemons: {", ".join(SERVICES)}.
+DHCPv4 is served on port {dhcp4} of loopback. Try, in another terminal:
+
+  {python} -m examples.dhcp_client {dhcp4}
+
+  {shown} call {url} --service dhcp4 lease4-get-all
 
   curl -s {url} -H 'Content-Type: application/json' \\
-       -d '{{ "command": "status-get", "service": [ "thermostat", "queue" ] }}'
+       -d '{{ "command": "status-get", "service": [ "dhcp4", "dhcp6", "d2" ] }}'
 
-  {shown} call {url} --service thermostat set-target celsius=23.5
-
-  {shown} shell unix:{folder}/queue.sock
+  {shown} shell unix:{folder}/dhcp4.sock
 
 Ctrl-C stops everything.
 """,
@@ -104,17 +173,23 @@ async def site(port: int, folder: Path) -> int:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    file = folder / "agent.conf"
-    file.write_text(json.dumps(configuration(folder, port), indent=2))
-    processes = [await start("run", cls, f"unix:{folder / name}.sock") for name, cls in DAEMONS.items()]
-    processes.append(await start("agent", "-c", str(file)))
+    ports = {"dhcp4": free_udp_port(), "dhcp6": free_udp_port(socket.AF_INET6)}
+    for name, configuration in configurations(folder, port).items():
+        (folder / f"{name}.conf").write_text(json.dumps(configuration, indent=2))
+    processes = []
+    for name in SERVICES:
+        on = ("-p", str(ports[name])) if name in ports else ()
+        processes.append(await start("run", name, "-c", str(folder / f"{name}.conf"), *on))
     talking: list[asyncio.Task[None]] = []
     try:
         async with asyncio.timeout(START_TIMEOUT):
             for process in processes:
                 await wait_until_listening(process)
+            # The agent reads the lease stores, which are there only now.
+            processes.append(await start("agent", "-c", str(folder / "agent.conf")))
+            await wait_until_listening(processes[-1])
         talking = [asyncio.create_task(drain(process)) for process in processes]
-        tell(folder, port)
+        tell(folder, port, ports["dhcp4"])
         ended = [asyncio.create_task(process.wait()) for process in processes]
         interrupted = asyncio.create_task(stopped.wait())
         await asyncio.wait([*ended, interrupted], return_when=asyncio.FIRST_COMPLETED)

@@ -17,7 +17,7 @@ import pytest
 
 import bridle
 from bridle.core.version import VERSION
-from tests.support.bridle import COMMAND_SECONDS, _environment
+from tests.support.bridle import COMMAND_SECONDS, bridle_environment
 from tests.support.programs import ROOT
 
 ALLOWED = {"bridle", "msgspec"}
@@ -32,7 +32,7 @@ def loaded_by(program: str) -> set[str]:
         capture_output=True,
         text=True,
         timeout=COMMAND_SECONDS,
-        env=_environment(),
+        env=bridle_environment(),
         check=False,
     )
     assert ended.returncode == 0, ended.stderr

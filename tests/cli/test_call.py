@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.support.bridle import COMMAND_SECONDS, Agent, EmbeddedDaemon, _environment, command_line
+from tests.support.bridle import COMMAND_SECONDS, Agent, EmbeddedDaemon, bridle_environment, command_line
 from tests.support.kea import JSON, listener, post, replying
 from tests.support.programs import free_port, short_directory
 from tests.support.terminal import Terminal
@@ -217,7 +217,7 @@ def test_an_agent_that_answers_for_too_few_or_too_many_ends_with_76(body: bytes)
         words = ["call", f"http://127.0.0.1:{port}", "x", "--service", "a", "--service", "b"]
         argv = [sys.executable, "-m", "bridle", *words]
         with subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(), text=True
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=bridle_environment(), text=True
         ) as process:
             server.settimeout(COMMAND_SECONDS)
             channel, _ = server.accept()
@@ -243,7 +243,7 @@ def test_an_interrupt_ends_with_130(short_path: Path) -> None:
     with (
         listener(short_path / "s", converse),
         subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(), text=True
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=bridle_environment(), text=True
         ) as process,
     ):
         assert asked.wait(COMMAND_SECONDS)
@@ -263,7 +263,12 @@ def test_a_reader_that_has_seen_enough_is_no_error(kettle: EmbeddedDaemon, tmp_p
         script = f'"$0" -m bridle call {kettle.endpoint} repeat {arguments} | true; echo "${{PIPESTATUS[0]}}"'
         argv = ["bash", "-c", script, sys.executable]
         ended = subprocess.run(
-            argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, env=_environment(), check=False
+            argv,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            env=bridle_environment(),
+            check=False,
         )
         assert (ended.stdout, ended.stderr) == ("0\n", "")
 
@@ -317,7 +322,7 @@ def on_terminal(*words: str, typed: str = "") -> str:
     try:
         argv = [sys.executable, "-m", "bridle", *words]
         with subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave, env=_environment(), start_new_session=True
+            argv, stdin=slave, stdout=slave, stderr=slave, env=bridle_environment(), start_new_session=True
         ) as process:
             os.close(slave)
             shown = b""
@@ -374,7 +379,7 @@ def test_a_password_is_not_asked_for_where_nobody_can_type_it(locked: Agent) -> 
         capture_output=True,
         text=True,
         timeout=COMMAND_SECONDS,
-        env=_environment(),
+        env=bridle_environment(),
         check=False,
         start_new_session=True,
     )
@@ -414,7 +419,7 @@ HEAVY = {"asyncio", "rich", "prompt_toolkit", "uvloop", "httptools", "structlog"
 def test_a_call_on_a_unix_socket_loads_little(kettle: EmbeddedDaemon) -> None:
     argv = [sys.executable, "-X", "importtime", "-m", "bridle", "call", kettle.endpoint, "repeat", "1"]
     ended = subprocess.run(
-        argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, env=_environment(), check=True
+        argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, env=bridle_environment(), check=True
     )
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in ended.stderr.splitlines()}
     assert "bridle" in loaded, "the measure works"
@@ -424,7 +429,7 @@ def test_a_call_on_a_unix_socket_loads_little(kettle: EmbeddedDaemon) -> None:
 def test_a_call_over_http_loads_no_event_loop(front: Agent) -> None:
     argv = [sys.executable, "-X", "importtime", "-m", "bridle", "call", front.endpoint, "version-get"]
     ended = subprocess.run(
-        argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, env=_environment(), check=True
+        argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, env=bridle_environment(), check=True
     )
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in ended.stderr.splitlines()}
     assert not loaded & (HEAVY - {"httptools", "http"})

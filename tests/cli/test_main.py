@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bridle
-from tests.support.bridle import COMMAND_SECONDS, _environment, command_line
+from tests.support.bridle import COMMAND_SECONDS, bridle_environment, command_line
 
 COMMANDS = ("agent", "call", "kea-shell", "run", "shell")
 USAGE = 64
@@ -18,10 +18,10 @@ USAGE = 64
 
 def help_of(*words: str) -> str:
     """The help of a command, as a terminal of 80 columns shows it."""
-    environment = {**_environment(), "COLUMNS": "80"}
+    variables = {**bridle_environment(), "COLUMNS": "80"}
     argv = [sys.executable, "-m", "bridle", *words, "--help"]
     ended = subprocess.run(
-        argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, env=environment, check=False
+        argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, env=variables, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout
@@ -93,8 +93,8 @@ def test_help_has_a_short_form(words: list[str]) -> None:
 
 
 def test_a_shell_can_complete_its_commands() -> None:
-    environment = {
-        **_environment(),
+    variables = {
+        **bridle_environment(),
         "COMP_WORDS": "bridle ",
         "COMP_CWORD": "1",
         "_BRIDLE_COMPLETE": "bash_complete",
@@ -103,7 +103,7 @@ def test_a_shell_can_complete_its_commands() -> None:
     if not script.exists():
         pytest.skip("not installed as a package here")
     ended = subprocess.run(
-        [script], capture_output=True, text=True, timeout=COMMAND_SECONDS, env=environment, check=False
+        [script], capture_output=True, text=True, timeout=COMMAND_SECONDS, env=variables, check=False
     )
     assert [line.partition(",")[2] for line in ended.stdout.splitlines()] == list(COMMANDS)
 
@@ -157,7 +157,7 @@ def test_help_loads_no_command() -> None:
         capture_output=True,
         text=True,
         timeout=COMMAND_SECONDS,
-        env=_environment(),
+        env=bridle_environment(),
         check=True,
     )
     assert "bridle.core.results" in ended.stderr

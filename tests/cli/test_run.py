@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bridle import COMMAND_SECONDS, BridleProgram, EmbeddedDaemon, _environment, command_line
+from tests.support.bridle import (
+    COMMAND_SECONDS,
+    BridleProgram,
+    EmbeddedDaemon,
+    bridle_environment,
+    command_line,
+)
 from tests.support.kea import ask, post
 from tests.support.programs import free_port, poll
 
@@ -53,7 +59,7 @@ def test_a_daemon_that_cannot_be_one_is_said_in_one_line(short_path: Path) -> No
         capture_output=True,
         text=True,
         timeout=COMMAND_SECONDS,
-        env=_environment(),
+        env=bridle_environment(),
         cwd=short_path,
         check=False,
     )
@@ -137,7 +143,7 @@ def test_a_module_in_the_working_directory_is_found(short_path: Path) -> None:
 def test_ctrl_c_ends_it_with_success(short_path: Path) -> None:
     argv = [sys.executable, "-m", "bridle", "run", KETTLE, f"unix:{short_path}/s"]
     with subprocess.Popen(
-        argv, stderr=subprocess.PIPE, env=_environment(), start_new_session=True, text=True
+        argv, stderr=subprocess.PIPE, env=bridle_environment(), start_new_session=True, text=True
     ) as process:
         assert process.stderr is not None
         assert "listening on" in process.stderr.readline()

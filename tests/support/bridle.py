@@ -21,7 +21,7 @@ COMMAND_SECONDS = 20.0
 """How long a command line may take; well over what one costs, under the limit on a test."""
 
 
-def environment() -> dict[str, str]:
+def bridle_environment() -> dict[str, str]:
     """The environment in which ``python -m bridle`` is the code under test, and finds the examples."""
     specification = importlib.util.find_spec("bridle")
     assert specification is not None
@@ -41,7 +41,13 @@ def command_line(
     """
     argv = [sys.executable, "-m", "bridle", *map(str, words)]
     return subprocess.run(
-        argv, input=stdin, capture_output=True, text=True, timeout=seconds, env=environment(), check=False
+        argv,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        env=bridle_environment(),
+        check=False,
     )
 
 
@@ -50,7 +56,7 @@ class BridleProgram(Program):
 
     def __init__(self, words: Sequence[str | Path], directory: Path, *, name: str) -> None:
         argv = [sys.executable, "-m", "bridle", *words]
-        super().__init__(argv, directory, name=name, environment=environment())
+        super().__init__(argv, directory, name=name, environment=bridle_environment())
 
     def __exit__(self, *exception: object) -> None:
         status = self.stop()

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tests.support.bridle import environment
+from tests.support.bridle import bridle_environment
 from tests.support.kea import JSON, answers
 from tests.support.netns import Link
 from tests.support.programs import Program, require
@@ -129,7 +129,7 @@ def our_server(link: Link, directory: Path, protocol: int, configuration: Mappin
         protocol,
         configuration,
         name=f"bridle-dhcp{protocol}",
-        settings=environment(),
+        settings=bridle_environment(),
     )
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any, Self
 
-from tests.support.bridle import environment
+from tests.support.bridle import bridle_environment
 from tests.support.netns import Link
 from tests.support.programs import Program
 
@@ -29,7 +29,7 @@ class Relay:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+            self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=bridle_environment()
         )
         return self
 

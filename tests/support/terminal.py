@@ -17,7 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.support.bridle import _environment
 from tests.support.programs import STOP_SECONDS, poll
 
 SHOW_SECONDS = 10.0
@@ -38,9 +37,9 @@ class Terminal:
     ) -> None:
         self._argv = [sys.executable, "-m", "bridle", *map(str, words)]
         # Nobody answers here when a program asks where the cursor stands.
-        self._environment = {**_environment(), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
-        self._environment.update(environment or {})
-        self._environment.pop("COLUMNS", None)
+        self.environment = {**bridle_environment(), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+        self.environment.update(environment or {})
+        self.environment.pop("COLUMNS", None)
         self._size = struct.pack("HHHH", rows, columns, 0, 0)
         self._shown = ""
         self._seen = 0
@@ -53,7 +52,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=self._environment,
+            env=self.environment,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )

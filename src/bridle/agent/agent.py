@@ -163,9 +163,13 @@ class Agent(Daemon):
         alone = msgspec.structs.replace(command, services=(name,))
         intercepted = self.manager.intercept(alone)
         if intercepted is not None:
+            if not isinstance(intercepted, Response):
+                intercepted = await intercepted
             return encode_answer(self.manager.review(alone, intercepted))
         service = self._services.get(name)
         answer = not_configured(name) if service is None else await service.forward(command)
+        if not self.manager.reviews:
+            return answer
         try:
             response = decode_answer(answer)
         except RemoteProtocolError:

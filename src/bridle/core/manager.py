@@ -23,10 +23,11 @@ __all__ = ["Access", "CommandDefinition", "CommandManager", "Outcome", "command"
 
 Access: TypeAlias = Literal["read", "write"]
 Outcome: TypeAlias = Response | Awaitable[Response]
-BeforeHook: TypeAlias = Callable[[Command], Response | None]
+BeforeHook: TypeAlias = Callable[[Command], Response | Awaitable[Response] | None]
 AfterHook: TypeAlias = Callable[[Command, Response], Response | None]
 H = TypeVar("H", bound=Handler)
-Hook = TypeVar("Hook", bound=Callable[..., Response | None])
+Before = TypeVar("Before", bound=BeforeHook)
+After = TypeVar("After", bound=AfterHook)
 
 _log = logging.getLogger("bridle.core")
 _SUCCESS = Response()
@@ -139,15 +140,16 @@ class CommandManager:
     def __iter__(self) -> Iterator[CommandDefinition]:
         return iter(sorted(self._definitions.values(), key=lambda definition: definition.name))
 
-    def before_command(self, hook: Hook) -> Hook:
-        """Call ``hook(command)`` before each command; a response that it returns is the answer.
+    def before_command(self, hook: Before) -> Before:
+        """Call ``hook(command)`` before each command; a response that it returns, or an awaitable of one, is
+        the answer.
 
         Usable as a decorator. Hooks run in the order they were added, unknown commands included.
         """
         self._before += (hook,)
         return hook
 
-    def command_processed(self, hook: Hook) -> Hook:
+    def command_processed(self, hook: After) -> After:
         """Call ``hook(command, response)`` after each command; what it returns replaces the answer.
 
         This is Kea's ``command_processed`` hook point. Usable as a decorator.
@@ -155,7 +157,7 @@ class CommandManager:
         self._after += (hook,)
         return hook
 
-    def remove_hook(self, hook: Callable[..., Response | None]) -> None:
+    def remove_hook(self, hook: Callable[..., object]) -> None:
         """Call a hook no more."""
         self._before = tuple(known for known in self._before if known != hook)
         self._after = tuple(known for known in self._after if known != hook)
@@ -170,7 +172,7 @@ class CommandManager:
             return self._finish(command, outcome) if self._after else outcome
         return self._finish_later(command, cast("Awaitable[object]", outcome))
 
-    def intercept(self, command: Command) -> Response | None:
+    def intercept(self, command: Command) -> Response | Awaitable[Response] | None:
         """What a hook answers before the command is done, for those who do it elsewhere: an agent."""
         try:
             for hook in self._before:
@@ -184,6 +186,11 @@ class CommandManager:
     def review(self, command: Command, response: Response) -> Response:
         """What the hooks make of an answer that was had elsewhere."""
         return self._finish(command, response)
+
+    @property
+    def reviews(self) -> bool:
+        """True when there are hooks that look at answers."""
+        return bool(self._after)
 
     @property
     def hooked(self) -> bool:

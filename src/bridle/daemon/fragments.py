@@ -25,8 +25,7 @@ ALL = "all"
 # Seconds that a statement may wait for another process.
 _TIMEOUT = 5.0
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS fragment (tag TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, "
-    "PRIMARY KEY (tag, name))",
+    "CREATE TABLE IF NOT EXISTS fragment (tag TEXT, name TEXT, body TEXT NOT NULL, PRIMARY KEY (tag, name))",
     "CREATE TABLE IF NOT EXISTS fragment_version (id INTEGER PRIMARY KEY, version BIGINT NOT NULL)",
     "INSERT INTO fragment_version (id, version) VALUES (1, 0) ON CONFLICT DO NOTHING",
 )

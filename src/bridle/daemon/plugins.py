@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
 from pathlib import Path as FilePath
@@ -58,7 +58,7 @@ class PluginContext:
         self._taken = taken
         self._holds = False
         self._commands: dict[str, CommandDefinition] = {}
-        self._before: list[Callable[[Command], Response | None]] = []
+        self._before: list[Callable[[Command], Response | Awaitable[Response] | None]] = []
         self._after: list[Callable[[Command, Response], Response | None]] = []
         self.callouts: list[tuple[str, Callout]] = []
         """The callouts that were registered, with their points."""
@@ -78,8 +78,9 @@ class PluginContext:
             self._manager.register_command(name, handler, access=access)
         self._commands[name] = definition
 
-    def before_command(self, hook: Callable[[Command], Response | None]) -> None:
-        """Call ``hook(command)`` before each command; a response that it returns is the answer. In the
+    def before_command(self, hook: Callable[[Command], Response | Awaitable[Response] | None]) -> None:
+        """Call ``hook(command)`` before each command; a response that it returns, or an awaitable of one, is
+        the answer. In the
         agent that goes for commands to services too: ``command.services`` says which."""
         if self._holds:
             self._manager.before_command(hook)
