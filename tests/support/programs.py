@@ -44,7 +44,9 @@ def find(name: str) -> Path | None:
     """The path of a program, or of the interpreter that can import a peer library; None: it is missing."""
     if name in PACKAGES:
         return _interpreter_with(name, ENVIRONMENTS / PACKAGES[name])
-    places = [os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *map(str, ENVIRONMENTS.glob("*/bin"))]
+    databases = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")))
+    others = ["/usr/sbin", "/sbin", *databases, *map(str, ENVIRONMENTS.glob("*/bin"))]
+    places = [os.environ.get("PATH", ""), *others]
     found = shutil.which(name, path=os.pathsep.join(places))
     return Path(found) if found else None
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.bridle import bridle_environment
 from tests.support.programs import STOP_SECONDS, poll
 
 SHOW_SECONDS = 10.0
@@ -37,9 +38,9 @@ class Terminal:
     ) -> None:
         self._argv = [sys.executable, "-m", "bridle", *map(str, words)]
         # Nobody answers here when a program asks where the cursor stands.
-        self.environment = {**bridle_environment(), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
-        self.environment.update(environment or {})
-        self.environment.pop("COLUMNS", None)
+        self._environment = {**bridle_environment(), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+        self._environment.update(environment or {})
+        self._environment.pop("COLUMNS", None)
         self._size = struct.pack("HHHH", rows, columns, 0, 0)
         self._shown = ""
         self._seen = 0
@@ -52,7 +53,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=self.environment,
+            env=self._environment,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
