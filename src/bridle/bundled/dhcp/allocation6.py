@@ -95,6 +95,7 @@ class Allocator6:
     def __init__(self) -> None:
         self._cursors: dict[tuple[int, int, int], int] = {}
         self._offers: OrderedDict[tuple[int, bytes], tuple[bytes, int]] = OrderedDict()
+        self._offered: dict[bytes, dict[tuple[int, int], bytes]] = {}
 
     def choose(
         self,
@@ -112,6 +113,7 @@ class Allocator6:
                 return choice
         return (
             self._own(store, client, association, subnets, classes)
+            or self._earlier_offer(store, client, association, subnets, classes, now)
             or self._hinted(store, client, association, subnets, classes, now)
             or self._any(store, client, association, subnets, classes, now)
         )
@@ -127,18 +129,23 @@ class Allocator6:
         """The lease that an association has already, where it may go on."""
         return self._own(store, client, association, subnets, classes)
 
-    def remember(self, choice: Choice6, client: Client6, now: int) -> None:
+    def remember(self, choice: Choice6, client: Client6, association: Association, now: int) -> None:
         """Keep an offer for its client for a moment."""
         offers = self._offers
         while offers and (next(iter(offers.values()))[1] <= now or len(offers) >= OFFER_LIMIT):
-            offers.popitem(last=False)
+            _, (duid, _) = offers.popitem(last=False)
+            self._offered.pop(duid, None)
+        mine = self._offered.setdefault(client.duid, {})
+        mine[association.kind, association.iaid] = choice.address
         key = (choice.kind, choice.address)
         offers[key] = (client.duid, now + OFFER_TIME)
         offers.move_to_end(key)
 
     def forget(self, choice: Choice6) -> None:
         """It is leased: the store knows it now."""
-        self._offers.pop((choice.kind, choice.address), None)
+        offer = self._offers.pop((choice.kind, choice.address), None)
+        if offer is not None:
+            self._offered.pop(offer[0], None)
 
     def _reserved(
         self, store: LeaseStore6, client: Client6, association: Association, subnet: Subnet6, now: int
@@ -179,6 +186,21 @@ class Allocator6:
                         subnet, lease.kind, lease.address, lease.prefix_length, pool, lease, reservation
                     )
         return None
+
+    def _earlier_offer(
+        self,
+        store: LeaseStore6,
+        client: Client6,
+        association: Association,
+        subnets: Sequence[Subnet6],
+        classes: Container[str],
+        now: int,
+    ) -> Choice6 | None:
+        address = self._offered.get(client.duid, {}).get((association.kind, association.iaid))
+        if address is None or association.hints:
+            return None
+        again = Association(association.kind, association.iaid, ((address, 0),))
+        return self._hinted(store, client, again, subnets, classes, now)
 
     def _hinted(
         self,

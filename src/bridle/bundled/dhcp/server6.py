@@ -395,7 +395,7 @@ class Server6:
             return
         lease = self._lease(answer, association, choice, now)
         if not keep:
-            self._allocator.remember(choice, client, now)
+            self._allocator.remember(choice, client, association, now)
         elif not self._keep(answer, choice, lease):
             self._refuse(answer, association)
             return
