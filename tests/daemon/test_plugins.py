@@ -363,3 +363,50 @@ def test_a_context_takes_back_the_last_first() -> None:
 def test_settings_are_compared_by_what_they_hold() -> None:
     assert PluginSettings("a.py") == PluginSettings("a.py", {})
     assert msgspec.structs.replace(PluginSettings("a.py"), parameters={"x": 1}) != PluginSettings("a.py")
+
+
+def test_callouts_are_exchanged_with_their_plugins(folder: Folder) -> None:
+    callouts = Callouts(["packet"])
+    plugins = Plugins(folder.manager, callouts)
+    library = folder.write(
+        "a.py", 'def load(context, parameters):\n    context.callout("packet", lambda: 1)\n'
+    )
+    plugins.replace([PluginSettings(library)])
+    before = callouts.at("packet")
+    assert [callout() for callout in before] == [1]
+    folder.write("a.py", 'def load(context, parameters):\n    context.callout("packet", lambda: 2)\n')
+    plugins.replace([PluginSettings(library)], anew=True)
+    assert [callout() for callout in callouts.at("packet")] == [2]
+    assert [callout() for callout in before] == [1], "what is under way goes on with what it began with"
+    folder.write("a.py", 'def load(context, parameters):\n    context.callout("nowhere", print)\n')
+    with pytest.raises(bridle.ConfigurationError, match="no hook point 'nowhere': there are packet"):
+        plugins.replace([PluginSettings(library)], anew=True)
+    assert [callout() for callout in callouts.at("packet")] == [2]
+    plugins.unload()
+    assert callouts.at("packet") == ()
+
+
+def test_libreload_reads_the_files_again(folder: Folder) -> None:
+    library = folder.write("a.py", greeter("a"))
+    settings = [PluginSettings(library)]
+    folder.load(library)
+    folder.plugins.register(folder.manager, lambda: settings)
+    folder.write("a.py", greeter("b"))
+    assert folder.ask("libreload", {"extra": 1}).text == "Hooks libraries successfully reloaded."
+    assert folder.ask("greet-b").result == 0
+    folder.write("a.py", "1 / 0\n")
+    answer = folder.ask("libreload")
+    assert answer.result == 1
+    assert str(answer.text).startswith("Failed to reload hooks libraries: plugin '")
+    assert folder.ask("greet-b").result == 0
+
+
+def test_an_entry_point_names_a_plugin(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write("pointed.py", greeter("pointed"))
+    monkeypatch.syspath_prepend(str(folder.path))
+    info = folder.path / "pointed-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pointed\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[bridle.plugins]\nmy-greeter = pointed\n")
+    folder.load("my-greeter")
+    assert folder.ask("greet-pointed").result == 0
