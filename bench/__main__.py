@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from bench.dhcp import dhcp
 from bench.large import large
 from bench.load import LoadError, build
 from bench.machine import Cores, description, version
@@ -27,6 +28,7 @@ SCENARIOS: dict[str, Callable[[Session], None]] = {
     "oneshot": one_shot,
     "import": importing,
     "memory": memory,
+    "dhcp": dhcp,
 }
 
 PEERS = ("kea-dhcp4", "kea-ctrl-agent")

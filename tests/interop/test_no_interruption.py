@@ -7,13 +7,12 @@ import ipaddress
 import random
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.dhcp import DhcpServer, configuration4, our_server, perfdhcp, read_report
+from tests.support.dhcp import configuration4, manage, our_server, perfdhcp, read_report
 from tests.support.netns import CLIENT4, SERVER4, Link, link
 from tests.support.programs import require
 from tests.support.relay import Relay
@@ -58,7 +57,8 @@ def test_management_costs_not_one_exchange(site: Link, short_path: Path) -> None
             text=True,
         ) as load:
             try:
-                manage(server, short_path)
+                manage(server, short_path, DURATION - 3)
+                assert server.ask("packets-seen")["arguments"]["seen"] > 0
                 report, _ = load.communicate(timeout=60)
             finally:
                 load.kill()
@@ -66,30 +66,6 @@ def test_management_costs_not_one_exchange(site: Link, short_path: Path) -> None
         for kind in ("DISCOVER-OFFER", "REQUEST-ACK"):
             assert found[kind].sent > RATE * DURATION * 0.8
             assert found[kind].drops == found[kind].rejected == found[kind].repeated == 0, found
-
-
-def manage(server: DhcpServer, folder: Path) -> None:
-    """100 config-set, 20 config-reload, 20 libreload and 5 moves of the control socket, in a mixed order."""
-    todo = ["config-set"] * 100 + ["config-reload"] * 20 + ["libreload"] * 20 + ["move"] * 5
-    random.Random(3).shuffle(todo)
-    settings = dict(server.configuration)
-    began = time.monotonic()
-    for number, what in enumerate(todo):
-        # Spread over the load, whatever each of them takes.
-        time.sleep(max(0.0, began + (DURATION - 3) * number / len(todo) - time.monotonic()))
-        if what == "move":
-            place = folder / f"moved{number}.sock"
-            settings["control-socket"] = {"socket-type": "unix", "socket-name": str(place)}
-            answer = server.ask("config-set", {"Dhcp4": settings})
-            server.socket = place
-            server.write(settings)
-        elif what == "config-set":
-            settings["valid-lifetime"] = 4000 + number
-            answer = server.ask("config-set", {"Dhcp4": settings})
-        else:
-            answer = server.ask(what)
-        assert answer["result"] == 0, (what, answer)
-    assert server.ask("packets-seen")["arguments"]["seen"] > 0
 
 
 def test_dhcp_disable_drops_all_and_dhcp_enable_restores(site: Link, short_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ __all__ = [
     "configuration4",
     "configuration6",
     "kea_server",
+    "manage",
     "our_server",
     "perfdhcp",
     "read_report",
@@ -144,6 +147,30 @@ def kea_server(link: Link, directory: Path, protocol: int, configuration: Mappin
         name=KEA[protocol],
         settings={"KEA_PIDFILE_DIR": str(directory), "KEA_LOCKFILE_DIR": "none"},
     )
+
+
+def manage(server: DhcpServer, folder: Path, seconds: float) -> None:
+    """100 config-set, 20 config-reload, 20 libreload and 5 moves of the control socket, in a mixed order,
+    spread over so many seconds."""
+    todo = ["config-set"] * 100 + ["config-reload"] * 20 + ["libreload"] * 20 + ["move"] * 5
+    random.Random(3).shuffle(todo)
+    settings = dict(server.configuration)
+    began = time.monotonic()
+    for number, what in enumerate(todo):
+        # Spread over the load, whatever each of them takes.
+        time.sleep(max(0.0, began + seconds * number / len(todo) - time.monotonic()))
+        if what == "move":
+            place = folder / f"moved{number}.sock"
+            settings["control-socket"] = {"socket-type": "unix", "socket-name": str(place)}
+            answer = server.ask("config-set", {"Dhcp4": settings})
+            server.socket = place
+            server.write(settings)
+        elif what == "config-set":
+            settings["valid-lifetime"] = 4000 + number
+            answer = server.ask("config-set", {"Dhcp4": settings})
+        else:
+            answer = server.ask(what)
+        assert answer["result"] == 0, (what, answer)
 
 
 class Exchange(msgspec.Struct, frozen=True):
