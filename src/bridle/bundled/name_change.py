@@ -128,7 +128,7 @@ class NameChangeSender:
     are dropped. Used on one event loop."""
 
     def __init__(self, host: str, port: int, *, source: tuple[str, int] = ("", 0), limit: int = 1024) -> None:
-        self.dropped = 0
+        self.dropped: int = 0
         """Requests that were dropped."""
         self._limit = limit
         self._waiting: deque[bytes] = deque()

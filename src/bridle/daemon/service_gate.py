@@ -33,7 +33,7 @@ class ServiceGate:
     """Open while nobody has closed it. Used on one event loop; :attr:`open` may be read by any thread."""
 
     def __init__(self) -> None:
-        self.open = True
+        self.open: bool = True
         self._disabled: set[int] = set()
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._protocol = "DHCP"

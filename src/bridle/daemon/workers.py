@@ -48,7 +48,7 @@ class WorkerPool(Generic[T]):
         self._busy = 0
         self._paused = 0
         self._averages = [0.0, 0.0, 0.0]
-        self.dropped = 0
+        self.dropped: int = 0
         """Items that were dropped because the queue was full."""
         self.resize(threads, queue_size)
 

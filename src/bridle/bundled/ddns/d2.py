@@ -75,7 +75,7 @@ class D2(Daemon):
     )
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
-        self.statistics = Statistics(clock)
+        self.statistics: Statistics = Statistics(clock)
         self.statistics.register(self.manager, removable=False)
         self.statistics.add_many(dict.fromkeys(_STATISTICS, 0))
         self._plugins = Plugins(self.manager)

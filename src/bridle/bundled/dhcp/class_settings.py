@@ -59,11 +59,7 @@ class ClassReader(ScopeReader):
             if definition.space != "dhcp4" or not (definition.code == 43 or 224 <= definition.code <= 254):
                 text = f"Not allowed option definition for code '{definition.code}' in space"
                 raise self.error(f"{text} '{definition.space}'", [*path, "option-def", index])
-        definitions, self.definitions = self.definitions, self.definitions.extended(own)
-        try:
-            options, told_options = self.options(item, path)
-        finally:
-            self.definitions = definitions
+        options, told_options = self.options(item, path, self.definitions.extended(own))
         test, asked = self._test(item, path, before)
         one = ClientClass(
             item["name"],

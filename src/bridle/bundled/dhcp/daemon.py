@@ -49,10 +49,10 @@ class DhcpDaemon(Daemon, abc.ABC):
     statistic_names: ClassVar[tuple[str, ...]]
 
     def __init__(self, *, port: int | None = None, clock: Callable[[], float] = time.time) -> None:
-        self.statistics = Statistics(clock)
-        self.gate = ServiceGate()
-        self.callouts = Callouts(self.hook_points)
-        self.plugins = Plugins(self.manager, self.callouts)
+        self.statistics: Statistics = Statistics(clock)
+        self.gate: ServiceGate = ServiceGate()
+        self.callouts: Callouts = Callouts(self.hook_points)
+        self.plugins: Plugins = Plugins(self.manager, self.callouts)
         self._clock = clock
         self._port = port
         self._settings: DhcpSettings | None = None
@@ -63,7 +63,7 @@ class DhcpDaemon(Daemon, abc.ABC):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = False
         self._sockets: Sockets[Any, Any, Any] = Sockets(self._open_socket, self._deliver)
-        self.reclaimer = Reclaimer(
+        self.reclaimer: Reclaimer = Reclaimer(
             lambda: self._store,
             self.statistics,
             released=lambda lease: self._name_changed(lease, False),
@@ -74,7 +74,7 @@ class DhcpDaemon(Daemon, abc.ABC):
         self.statistics.register(self.manager)
         self.reclaimer.register(self.manager)
         self.plugins.register(self.manager, self._hooks)
-        self.backend = ConfigurationBackend(self.root, lambda: self.refresh())
+        self.backend: ConfigurationBackend = ConfigurationBackend(self.root, lambda: self.refresh())
         self.backend.register(
             self.manager, lambda: "" if self._settings is None else self._settings.server_tag
         )

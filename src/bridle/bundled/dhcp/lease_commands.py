@@ -12,7 +12,7 @@ import ipaddress
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import UNSET
 
@@ -50,8 +50,8 @@ class _LeaseCommands(abc.ABC):
     its name begins), or None where that is not done; ``freed`` is called when addresses may be free again.
     """
 
-    protocol: int
-    describe: Callable[[Any], dict[str, JSON]]
+    protocol: ClassVar[int]
+    describe: ClassVar[Callable[[Any], dict[str, JSON]]]
 
     def __init__(
         self,
@@ -290,7 +290,7 @@ class _LeaseCommands(abc.ABC):
         text = f"{command.name}[{what}]: {len(rows)} rows found"
         return Response(text=text, arguments={"result-set": table})
 
-    columns: tuple[str, ...]
+    columns: ClassVar[tuple[str, ...]]
 
     @abc.abstractmethod
     def _row(self, number: int, counts: Mapping[Any, int]) -> list[JSON]:
@@ -373,9 +373,14 @@ class _LeaseCommands(abc.ABC):
 class LeaseCommands4(_LeaseCommands):
     """The commands on IPv4 leases."""
 
-    protocol = 4
-    describe = staticmethod(describe4)
-    columns = ("total-addresses", "cumulative-assigned-addresses", "assigned-addresses", "declined-addresses")
+    protocol: ClassVar[int] = 4
+    describe: ClassVar[Callable[[Any], dict[str, JSON]]] = staticmethod(describe4)
+    columns: ClassVar[tuple[str, ...]] = (
+        "total-addresses",
+        "cumulative-assigned-addresses",
+        "assigned-addresses",
+        "declined-addresses",
+    )
 
     def commands(self) -> dict[str, tuple[Callable[..., Any], str]]:
         """The commands by name."""
@@ -432,9 +437,9 @@ class LeaseCommands4(_LeaseCommands):
 class LeaseCommands6(_LeaseCommands):
     """The commands on IPv6 leases."""
 
-    protocol = 6
-    describe = staticmethod(describe6)
-    columns = (
+    protocol: ClassVar[int] = 6
+    describe: ClassVar[Callable[[Any], dict[str, JSON]]] = staticmethod(describe6)
+    columns: ClassVar[tuple[str, ...]] = (
         "total-nas",
         "cumulative-assigned-nas",
         "assigned-nas",

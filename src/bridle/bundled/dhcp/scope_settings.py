@@ -128,10 +128,12 @@ class ScopeReader(Reader):
     def __init__(self, document: Document, protocol: int) -> None:
         super().__init__(document)
         self.protocol = protocol
-        self.name = f"Dhcp{protocol}"
+        self.name: str = f"Dhcp{protocol}"
         self.path: Path = [self.name]
-        self.definitions = Definitions(protocol)
-        self.given = self.map(self.root(self.name), grammars.GLOBAL[protocol], self.path, self.name)
+        self.definitions: Definitions = Definitions(protocol)
+        self.given: dict[str, Any] = self.map(
+            self.root(self.name), grammars.GLOBAL[protocol], self.path, self.name
+        )
         given = {**self._moved(), **self.given}
         self.mode_flags(given, self.path)
         self.value: dict[str, Any] = {**_DEFAULTS, **_DEFAULTS_OF[protocol], **given}
@@ -167,9 +169,9 @@ class ScopeReader(Reader):
         self.definitions = Definitions(self.protocol, found)
         self.value["option-def"] = described
 
-    def options(self, whole: Mapping[str, JSON], path: Path) -> Any:
+    def options(self, whole: Mapping[str, JSON], path: Path, definitions: Definitions | None = None) -> Any:
         """The options of a scope, and how they are told."""
-        return read_options(self, whole, path, self.protocol, self.definitions)
+        return read_options(self, whole, path, self.protocol, definitions or self.definitions)
 
     def part(self, key: str, grammar: Grammar, defaults: Mapping[str, JSON]) -> dict[str, Any]:
         """A map of the global scope with its defaults."""

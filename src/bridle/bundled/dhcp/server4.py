@@ -153,7 +153,7 @@ class Server4:
     ) -> None:
         self.statistics = statistics
         self.callouts = callouts
-        self.store = store
+        self.store: LeaseStore4 = store
         self.local_addresses: frozenset[int] = frozenset()
         """The addresses that count as this server's identifier."""
         self._name_changed = name_changed

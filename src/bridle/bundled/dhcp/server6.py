@@ -167,7 +167,7 @@ class Server6:
     ) -> None:
         self.statistics = statistics
         self.callouts = callouts
-        self.store = store
+        self.store: LeaseStore6 = store
         self._server_id = server_id
         self._name_changed = name_changed
         self._clock = clock

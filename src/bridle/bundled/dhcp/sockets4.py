@@ -43,7 +43,7 @@ class Socket4:
 
     def __init__(self, place: Place4) -> None:
         self.place = place
-        self.socket = _udp_socket(place)
+        self.socket: socket.socket = _udp_socket(place)
         self._packets = _packet_socket()
 
     def receive(self, limit: int) -> list[Arrival4]:

@@ -37,7 +37,7 @@ class Socket6:
 
     def __init__(self, place: Place6) -> None:
         self.place = place
-        self.socket = _udp_socket(place)
+        self.socket: socket.socket = _udp_socket(place)
 
     def receive(self, limit: int) -> list[Arrival6]:
         """What has come in, so many at most."""
