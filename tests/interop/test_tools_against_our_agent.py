@@ -8,13 +8,14 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.support import kea
-from tests.support.bridle import Agent, EmbeddedDaemon
-from tests.support.programs import PORT_ATTEMPTS, ROOT, Program, free_port, require
+from tests.support.bridle import Agent, BridleProgram, EmbeddedDaemon
+from tests.support.programs import PORT_ATTEMPTS, ROOT, Program, free_port, poll, require
 
 KEA = ("kea-dhcp4", "kea-dhcp6", "kea-dhcp-ddns", "kea-ctrl-agent")
 REFERENCE = ROOT.parent / "shared" / "reference" / "kea-control-channel.txt"
@@ -297,6 +298,41 @@ def test_kea_exporter_gives_the_metrics_that_it_gives_of_keas_agent(
     assert exported == expected
     assert 'kea_dhcp4_addresses_total{pool="",subnet="192.0.2.0/24",subnet_id="1"} 191.0' in exported
     assert any(line.startswith("kea_dhcp6_") for line in exported)
+
+
+@pytest.mark.peers(*KEA, "kea-exporter")
+def test_kea_exporter_finds_the_same_metrics_in_our_dhcp_daemons(
+    real_agent: kea.ControlAgent, short_path: Path
+) -> None:
+    services = {}
+    with ExitStack() as stack:
+        for protocol, subnet, pool in (
+            (4, "192.0.2.0/24", "192.0.2.10-192.0.2.200"),
+            (6, "2001:db8:1::/64", "2001:db8:1::10-2001:db8:1::ff"),
+        ):
+            name, file = f"dhcp{protocol}", short_path / f"dhcp{protocol}.conf"
+            services[name] = short_path / f"{name}.sock"
+            subnets: kea.JSON = [{"id": 1, "subnet": subnet, "pools": [{"pool": pool}]}]
+            configuration: dict[str, kea.JSON] = {
+                "control-socket": {"socket-type": "unix", "socket-name": str(services[name])},
+                "lease-database": {"type": "memfile", "persist": False},
+                f"subnet{protocol}": subnets,
+            }
+            if protocol == 6:
+                configuration["server-id"] = {"type": "EN", "persist": False}
+            file.write_text(json.dumps({f"Dhcp{protocol}": configuration}))
+            folder = short_path / name
+            folder.mkdir()
+            program = BridleProgram(["run", name, "-c", file], folder, name=name)
+            stack.enter_context(program)
+            assert poll(lambda name=name: kea.answers(services[name]))  # type: ignore[misc]
+        ours = stack.enter_context(Agent(short_path, services))
+        exporter = stack.enter_context(Exporter(short_path, ours.port))
+        reference = stack.enter_context(Exporter(short_path, real_agent.port))
+        found, expected = (kea_metrics(one.metrics()) for one in (exporter, reference))
+    assert 'kea_dhcp4_addresses_total{pool="",subnet="192.0.2.0/24",subnet_id="1"} 191.0' in found
+    names = [{line.partition("{")[0].partition(" ")[0] for line in lines} for lines in (found, expected)]
+    assert names[1] <= names[0], names[1] - names[0]
 
 
 def kea_metrics(text: str) -> list[str]:

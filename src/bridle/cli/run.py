@@ -30,7 +30,7 @@ _BUNDLED: dict[str, str] = {
 @click.argument("name", metavar="NAME|MODULE:CLASS")
 @click.argument("endpoints", nargs=-1, metavar="[ENDPOINT]...")
 @click.option("-c", "file", metavar="FILE", help="The configuration file.")
-@click.option("-p", "port", type=click.IntRange(1, 65535), help="The port that dhcp4 or dhcp6 serves on.")
+@click.option("-p", "port", type=click.IntRange(1, 65535), help="The port that dhcp4, dhcp6 or d2 serves on.")
 @click.option("-d", "debug", is_flag=True, help="Log in detail.")
 def command(name: str, endpoints: tuple[str, ...], file: str | None, port: int | None, debug: bool) -> int:
     """Run a daemon until shutdown, SIGTERM or Ctrl-C. SIGHUP reads its configuration file again.
@@ -59,7 +59,7 @@ def _make(cls: type[Daemon], port: int | None) -> Daemon:
     if port is None:
         return cls()
     if "port" not in inspect.signature(cls).parameters:
-        raise click.UsageError(f"{cls.__name__} serves on no port: -p is for dhcp4 and dhcp6")
+        raise click.UsageError(f"{cls.__name__} serves on no port: -p is for dhcp4, dhcp6 and d2")
     return cls(port=port)
 
 

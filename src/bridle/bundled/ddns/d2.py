@@ -62,7 +62,8 @@ Mode = Literal["normal", "drain_first", "now"]
 
 
 class D2(Daemon):
-    """The DDNS daemon, with Kea's configuration and commands."""
+    """The DDNS daemon, with Kea's configuration and commands. ``port`` is one to listen on in place of the
+    configuration's."""
 
     root: ClassVar[str] = "DhcpDdns"
     version: ClassVar[str] = VERSION
@@ -74,7 +75,8 @@ class D2(Daemon):
         shutting_down="Shutdown initiated, type is: normal",
     )
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, port: int | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._port = port
         self.statistics: Statistics = Statistics(clock)
         self.statistics.register(self.manager, removable=False)
         self.statistics.add_many(dict.fromkeys(_STATISTICS, 0))
@@ -103,8 +105,8 @@ class D2(Daemon):
     def configure(self, configuration: D2Settings) -> None:
         """Use another configuration from the next request on; those under way go on with the old one."""
         before = self._settings
-        place = (configuration.address, configuration.port)
-        moved = before is None or (before.address, before.port) != place
+        place = (configuration.address, self._port or configuration.port)
+        moved = before is None or (before.address, self._port or before.port) != place
         opened = _open(*place) if moved else None
         try:
             self._plugins.replace(configuration.hooks)

@@ -48,6 +48,10 @@ class Dhcp6(DhcpDaemon):
         "declined-addresses",
         *(f"pkt6-{kind}-received" for kind in _RECEIVED),
         "pkt6-advertise-sent",
+        # DHCPv4 over DHCPv6 is not done here, but exporters look for what Kea counts of it.
+        "pkt6-dhcpv4-query-received",
+        "pkt6-dhcpv4-response-received",
+        "pkt6-dhcpv4-response-sent",
         "pkt6-parse-failed",
         "pkt6-receive-drop",
         "pkt6-received",
