@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
 
-from bridle.net.stream import LINGER, QUEUE_BYTES, QUEUE_LIMIT, WRITE_TIMEOUT
+from bridle.net.stream import LINGER, QUEUE_BYTES, QUEUE_LIMIT, REFUSED_LIMIT, WRITE_TIMEOUT
 from bridle.testing import elapsed
 from tests.support.loops import on_every_loop, on_virtual_clock
 from tests.support.streams import KEEP, Commands, Visitor, listening, turns
@@ -260,3 +261,24 @@ async def test_a_client_that_goes_on_sending_after_its_end_is_cut(path: Path, co
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             await visitor.send(b"more")
         assert not listener.connections
+
+
+@on_virtual_clock
+async def test_of_those_who_are_too_many_all_are_told_and_few_are_waited_for(
+    path: Path, commands: Commands
+) -> None:
+    async with listening(path, commands, connection_limit=1):
+        served = socket.socket(socket.AF_UNIX)
+        served.connect(str(path))
+        await turns(5)
+        refused = [socket.socket(socket.AF_UNIX) for _ in range(REFUSED_LIMIT + 20)]
+        try:
+            for client in refused:
+                client.connect(str(path))
+            await turns(20)
+            for client in refused:
+                client.settimeout(5)
+                assert b"too many connections: at most 1 are served" in client.recv(65536)
+        finally:
+            for client in [served, *refused]:
+                client.close()

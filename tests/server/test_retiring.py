@@ -38,3 +38,31 @@ async def test_who_has_connected_before_a_channel_goes_is_still_answered(short_p
         for client in clients:
             client.close()
         await server.close()
+
+
+@on_every_loop
+async def test_who_has_connected_before_an_http_channel_goes_is_still_answered() -> None:
+    server = bridle.Server(bridle.CommandManager())
+    channel = await server.listen("http://127.0.0.1:0")
+    port = channel.endpoint.port
+    body = b'{ "command": "list-commands" }'
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    clients = [socket.socket() for _ in range(50)]
+    try:
+        for client in clients:
+            client.connect(("127.0.0.1", port))
+            client.sendall(request + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            client.setblocking(False)
+        server.retire(channel)
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", port))
+            other.listen()
+        for client in clients:
+            answer = await receive_all(client)
+            assert answer.startswith(b"HTTP/1.1 200 OK")
+            assert b'"list-commands"' in answer
+    finally:
+        for client in clients:
+            client.close()
+        await server.close()

@@ -21,9 +21,9 @@ from bridle.wire.kea_client import KeaForwarder
 from bridle.wire.kea_http import KeaHttpForwarder
 from bridle.wire.kea_messages import check_answer, encode_answer, encode_forwarded
 
-_log = logging.getLogger("bridle.agent")
-
 __all__ = ["CONNECTIONS", "TIMEOUT", "Service", "ServiceSettings", "not_configured"]
+
+_log = logging.getLogger("bridle.agent")
 
 # Seconds that a service may take for an answer: those of Kea's agent (facts/kea.md §2.2).
 TIMEOUT = 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import os
 import re
@@ -66,7 +67,7 @@ class Talk(Protocol[_Q, _A]):
         ...
 
 
-class _Exchange(Generic[Q, A]):
+class _Exchange(abc.ABC, Generic[Q, A]):
     """One connection: asks one question at a time. How bytes travel is the subclasses' business."""
 
     def __init__(self, talk: Talk[Q, A], endpoint: str) -> None:
@@ -77,12 +78,13 @@ class _Exchange(Generic[Q, A]):
         self.open: bool = False
         self.rested: float = 0.0
 
+    @abc.abstractmethod
     def _send(self, data: bytes) -> None:
-        raise NotImplementedError
+        """Send bytes."""
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Close at once."""
-        raise NotImplementedError
 
     @property
     def reusable(self) -> bool:
