@@ -58,7 +58,7 @@ def command(name: str, endpoints: tuple[str, ...], file: str | None, port: int |
 def _make(cls: type[Daemon], port: int | None) -> Daemon:
     if port is None:
         return cls()
-    if "port" not in inspect.signature(cls).parameters:
+    if "port" not in inspect.signature(cls.__init__).parameters:
         raise click.UsageError(f"{cls.__name__} serves on no port: -p is for dhcp4, dhcp6 and d2")
     return cls(port=port)
 
