@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import shutil
 import socket
 import string
@@ -47,6 +48,12 @@ class Row(msgspec.Struct, frozen=True):
             return str(json.loads(self.request[self.request.index("{") :], strict=False)["command"])
         except (ValueError, KeyError, TypeError):
             return None
+
+    @property
+    def exit_status(self) -> int | None:
+        """What the process ended with, where the capture waited for that."""
+        found = re.match(r"process exit status (\d+)", self.note)
+        return None if found is None else int(found[1])
 
     @property
     def half_closes(self) -> bool:
@@ -179,7 +186,7 @@ async def replay_on_socket(
     for lease in leases:
         store.insert(lease)
     store.close()
-    async with bridle.serve(daemon, configuration_file=str(conf)):
+    async with bridle.serve(daemon, configuration_file=str(conf)) as running:
         if file is not None:
             conf.write_text(file)
         reader, writer = await asyncio.open_unix_connection(path)
@@ -189,6 +196,8 @@ async def replay_on_socket(
         answer = await reader.read()
         writer.close()
         await writer.wait_closed()
+        if row.exit_status is not None:
+            assert await running.wait() == row.exit_status
     return stage.captured(answer.decode("utf-8", "surrogateescape"))
 
 

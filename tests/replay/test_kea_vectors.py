@@ -173,9 +173,7 @@ AUTHENTICATION = {
 }
 SECRETS = {"user.txt": "fileuser", "password.txt": "filepass\n", "both.txt": "both:bothpass\n"}
 
-ON_SOCKETS = [
-    row for row in rows() if row.server != "ca-http" and not row.note.startswith("process exit status")
-]
+ON_SOCKETS = [row for row in rows() if row.server != "ca-http"]
 # Not requests but remarks of the capture: 279 of a kept connection, 407 and 409 of an exit status, 416 of a
 # crash, 422 and 425 of what came before and after a move of the listener.
 REMARKS = {279, 407, 409, 416, 422, 425}
