@@ -9,8 +9,10 @@ from bridle.bundled.dhcp import server4, server6
 from bridle.bundled.dhcp.leases import Lease4, Lease6
 from bridle.bundled.dhcp.packet4 import Packet4, decode4, encode4
 from bridle.bundled.dhcp.packet6 import Message6, Relay6, decode6, encode6
-from bridle.bundled.dhcp.server4 import Arrival4, Departure4, Server4
-from bridle.bundled.dhcp.server6 import Arrival6, Departure6, Server6
+from bridle.bundled.dhcp.query4 import Arrival4, Departure4
+from bridle.bundled.dhcp.query6 import Arrival6, Departure6
+from bridle.bundled.dhcp.server4 import Server4
+from bridle.bundled.dhcp.server6 import Server6
 from bridle.bundled.dhcp.settings4 import read_settings4
 from bridle.bundled.dhcp.settings6 import read_settings6
 from bridle.bundled.dhcp.store_sqlite import MEMORY, SqliteStore4, SqliteStore6

@@ -10,7 +10,8 @@ from bridle.bundled.dhcp.daemon import DhcpDaemon
 from bridle.bundled.dhcp.lease_commands import LeaseCommands4
 from bridle.bundled.dhcp.lease_databases import open_store4
 from bridle.bundled.dhcp.leases import Lease4, LeaseState
-from bridle.bundled.dhcp.server4 import HOOK_POINTS, SERVER_PORT, Server4
+from bridle.bundled.dhcp.query4 import SERVER_PORT
+from bridle.bundled.dhcp.server4 import HOOK_POINTS, Server4
 from bridle.bundled.dhcp.settings import DhcpSettings, LeaseDatabase, Settings4
 from bridle.bundled.dhcp.settings4 import read_settings4
 from bridle.bundled.dhcp.sockets4 import Place4, Socket4, places_of

@@ -10,7 +10,8 @@ from bridle.bundled.dhcp.daemon import DhcpDaemon
 from bridle.bundled.dhcp.lease_commands import LeaseCommands6
 from bridle.bundled.dhcp.lease_databases import open_store6
 from bridle.bundled.dhcp.leases import Lease6, LeaseKind, LeaseState
-from bridle.bundled.dhcp.server6 import HOOK_POINTS, SERVER_PORT, Server6
+from bridle.bundled.dhcp.query6 import SERVER_PORT
+from bridle.bundled.dhcp.server6 import HOOK_POINTS, Server6
 from bridle.bundled.dhcp.server_id import server_id
 from bridle.bundled.dhcp.settings import DhcpSettings, LeaseDatabase, Settings6
 from bridle.bundled.dhcp.settings6 import read_settings6

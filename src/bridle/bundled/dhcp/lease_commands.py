@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from msgspec import UNSET
 
+from bridle.bundled.dhcp.accounts import assigned_name
 from bridle.bundled.dhcp.lease_forms import (
     address4,
     address6,
@@ -28,7 +29,6 @@ from bridle.bundled.dhcp.lease_forms import (
     not_found,
 )
 from bridle.bundled.dhcp.leases import LeaseKind, LeaseState
-from bridle.bundled.dhcp.reclaim import assigned_name
 from bridle.core.errors import ArgumentError, BridleError
 from bridle.core.manager import CommandManager
 from bridle.core.messages import JSON, Command, Response

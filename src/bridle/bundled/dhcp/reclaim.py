@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from bridle.bundled.dhcp.leases import Lease4, Lease6, LeaseKind, LeaseState
+from bridle.bundled.dhcp.accounts import Accounts
+from bridle.bundled.dhcp.leases import Lease4, Lease6, LeaseState
 from bridle.bundled.dhcp.settings import ExpiredLeases
 from bridle.bundled.dhcp.store import StoreError
 from bridle.core.errors import ArgumentError
@@ -154,11 +155,13 @@ class Reclaimer:
             leases = store.expired(now, size)
             done = [lease for lease in leases if _reclaim(store, lease, remove=remove)]
         if done:
-            self._statistics.add_many(_counted(done))
-            self._freed()
+            accounts: Accounts[Any] = Accounts()
             for lease in done:
-                if lease.fqdn_forward or lease.fqdn_reverse:
-                    self._released(lease)
+                accounts.reclaimed(lease)
+            self._statistics.add_many(accounts.counts)
+            self._freed()
+            for lease, _ in accounts.names:
+                self._released(lease)
         return len(leases)
 
     def register(self, manager: CommandManager) -> None:
@@ -186,28 +189,3 @@ def _reclaim(store: Any, lease: Any, *, remove: bool) -> bool:
         lease, state=LeaseState.RECLAIMED, hostname="", fqdn_forward=False, fqdn_reverse=False
     )
     return bool(store.update(after, lease))
-
-
-def _counted(leases: Iterable[Any]) -> dict[str, int]:
-    """What reclaimed leases change in the statistics."""
-    counts: dict[str, int] = {}
-
-    def count(names: Sequence[str], by: int) -> None:
-        for name in names:
-            counts[name] = counts.get(name, 0) + by
-
-    for lease in leases:
-        subnet = f"subnet[{lease.subnet_id}]"
-        count(("reclaimed-leases", f"{subnet}.reclaimed-leases"), 1)
-        if lease.state == LeaseState.DECLINED:
-            count(("declined-addresses", f"{subnet}.declined-addresses"), -1)
-            count(("reclaimed-declined-addresses", f"{subnet}.reclaimed-declined-addresses"), 1)
-        count((f"{subnet}.{assigned_name(lease)}",), -1)
-    return counts
-
-
-def assigned_name(lease: Lease4 | Lease6) -> str:
-    """Which statistic of its subnet a lease counts in."""
-    if isinstance(lease, Lease4):
-        return "assigned-addresses"
-    return "assigned-pds" if lease.kind == LeaseKind.PREFIX else "assigned-nas"

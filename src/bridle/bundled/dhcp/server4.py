@@ -16,11 +16,13 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from bridle.bundled.dhcp.accounts import Accounts
 from bridle.bundled.dhcp.allocation4 import Allocator4, Choice4, Client4
 from bridle.bundled.dhcp.classification import classify, known_classes
 from bridle.bundled.dhcp.leases import Lease4, LeaseState
 from bridle.bundled.dhcp.names import ClientName, name_client
 from bridle.bundled.dhcp.packet4 import MessageType4, Packet4, PacketError, decode4, encode4
+from bridle.bundled.dhcp.query4 import CLIENT_PORT, SERVER_PORT, Arrival4, Departure4, Query4, Reservations4
 from bridle.bundled.dhcp.replies4 import (
     fqdn_in,
     fqdn_option,
@@ -36,10 +38,8 @@ from bridle.bundled.dhcp.store import LeaseStore4, StoreError
 from bridle.daemon.callouts import Callouts
 from bridle.daemon.statistics import Statistics
 
-__all__ = ["CLIENT_PORT", "HOOK_POINTS", "SERVER_PORT", "Arrival4", "Departure4", "Query4", "Server4"]
+__all__ = ["HOOK_POINTS", "Server4"]
 
-SERVER_PORT = 67
-CLIENT_PORT = 68
 BROADCAST = 0xFFFFFFFF
 HOOK_POINTS = ("pkt4_receive", "lease4_select", "pkt4_send")
 """``pkt4_receive(query)`` and ``pkt4_send(query, reply)`` may return False: drop it. ``lease4_select(query,
@@ -63,73 +63,6 @@ _SENT = {
 }
 
 _log = logging.getLogger("bridle.dhcp4")
-
-
-class Arrival4(msgspec.Struct, gc=False):
-    """A datagram that came in. ``local`` is the address of the interface, ``source`` the sender's."""
-
-    data: bytes
-    interface: str
-    local: int
-    source: int
-    port: int
-
-
-class Departure4(msgspec.Struct, gc=False):
-    """A datagram to send. With ``hw_address`` the receiver does not have ``address`` yet."""
-
-    data: bytes
-    interface: str
-    local: int
-    address: int
-    port: int
-    hw_address: bytes = b""
-
-
-class Query4(msgspec.Struct):
-    """A message and what is known of its sender; what expressions and callouts see."""
-
-    packet: Packet4
-    interface: str
-    local: int
-    source: int
-    port: int
-    length: int
-    client: Client4
-    classes: set[str]
-    relay: dict[int, bytes]
-    """Sub-options of the relay agent information option."""
-    relays: tuple[()] = ()
-    destination: bytes = b""
-
-
-class _Reservations:
-    """Which reservation a client has; the identifiers are looked up in the order of the configuration."""
-
-    __slots__ = ("_found", "_global", "_identifiers", "_settings")
-
-    def __init__(self, settings: Settings4, identifiers: Sequence[tuple[str, bytes]]) -> None:
-        self._settings = settings
-        self._identifiers = identifiers
-        self._found: dict[int, Reservation4 | None] = {}
-        self._global: Reservation4 | None = None
-
-    def __call__(self, subnet: Subnet4) -> Reservation4 | None:
-        if subnet.reservations_in_subnet and subnet.reservations:
-            for identifier in self._identifiers:
-                found = subnet.reservations.get(identifier)
-                if found is not None:
-                    return found
-        return self.globally() if subnet.reservations_global else None
-
-    def globally(self) -> Reservation4 | None:
-        reservations = self._settings.reservations
-        if reservations:
-            for identifier in self._identifiers:
-                found = reservations.get(identifier)
-                if found is not None:
-                    return found
-        return None
 
 
 class Server4:
@@ -160,8 +93,7 @@ class Server4:
         self._clock = clock
         self._server_port = server_port
         self._turn = threading.Lock()
-        self._counts: dict[str, int] = {}
-        self._changes: list[tuple[Lease4, bool]] = []
+        self._accounts: Accounts[Lease4] = Accounts()
         self._allocator = Allocator4(self._conflict)
         self.use(settings)
 
@@ -185,7 +117,8 @@ class Server4:
         decoded = self._decode(arrivals)
         departures: list[Departure4] = []
         with self._turn:
-            counts = self._counts
+            accounts: Accounts[Lease4] = Accounts()
+            self._accounts = accounts
             try:
                 if decoded:
                     with self.store.transaction():
@@ -196,12 +129,11 @@ class Server4:
             except StoreError as error:
                 _log.error("%d messages are not answered: %s", len(decoded), error)
                 departures.clear()
-                self._changes.clear()
-                self._count("pkt4-receive-drop", len(decoded))
-            changes, self._changes = self._changes, []
-            self._counts = {}
-        for lease, added in changes:
+                accounts.names.clear()
+                self._accounts.count("pkt4-receive-drop", len(decoded))
+        for lease, added in accounts.names:
             self._name_changed(lease, added)
+        counts = accounts.counts
         counts["pkt4-received"] = len(arrivals)
         if len(decoded) < len(arrivals):
             wrong = len(arrivals) - len(decoded)
@@ -219,12 +151,9 @@ class Server4:
                 _log.debug("from %s: %s", ipaddress.IPv4Address(arrival.source), error)
         return decoded
 
-    def _count(self, name: str, by: int = 1) -> None:
-        self._counts[name] = self._counts.get(name, 0) + by
-
     def _conflict(self, subnet: Subnet4) -> None:
-        self._count(f"subnet[{subnet.id}].v4-reservation-conflicts")
-        self._count("v4-reservation-conflicts")
+        self._accounts.count(f"subnet[{subnet.id}].v4-reservation-conflicts")
+        self._accounts.count("v4-reservation-conflicts")
 
     def _answer(self, arrival: Arrival4, packet: Packet4) -> Departure4 | None:
         try:
@@ -235,8 +164,8 @@ class Server4:
             # One message that hits a fault of ours, or of a plugin, must not cost the others their answers.
             _log.exception("a message from %s is not answered", ipaddress.IPv4Address(arrival.source))
             departure = None
-            self._count("pkt4-processing-failed")
-            self._count("pkt4-receive-drop")
+            self._accounts.count("pkt4-processing-failed")
+            self._accounts.count("pkt4-receive-drop")
         return departure
 
     def _process(self, arrival: Arrival4, packet: Packet4) -> Departure4 | None:
@@ -244,9 +173,9 @@ class Server4:
         kind = options.get(53, b"")
         name = _RECEIVED.get(kind[0]) if len(kind) == 1 else None  # type: ignore[call-overload]
         if name is None or packet.op != 1:
-            self._count("pkt4-unknown-received")
+            self._accounts.count("pkt4-unknown-received")
             return self._drop()
-        self._count(name)
+        self._accounts.count(name)
         query = self._query(arrival, packet)
         for callout in self.callouts.at("pkt4_receive"):
             if callout(query) is False:
@@ -267,7 +196,7 @@ class Server4:
         return None
 
     def _drop(self) -> Departure4 | None:
-        self._count("pkt4-receive-drop")
+        self._accounts.count("pkt4-receive-drop")
         return None
 
     # Who asks, and from where.
@@ -291,7 +220,7 @@ class Server4:
         if settings.classes or 60 in options:
             query.classes = classify(query, options.get(60), self._tests)
         identifiers = self._identifiers(query, client_id, relay)
-        query.client.reservation = _Reservations(settings, identifiers)
+        query.client.reservation = Reservations4(settings, identifiers)
         return query
 
     def _identifiers(
@@ -409,7 +338,7 @@ class Server4:
         else:
             done = self.store.delete(lease.address)
         if done:
-            self._unassign(lease)
+            self._accounts.ended(lease)
             self._allocator.freed()
 
     def _decline(self, query: Query4) -> None:
@@ -430,9 +359,7 @@ class Server4:
             state=LeaseState.DECLINED,
         )
         if self.store.update(after, lease):
-            self._change_name(lease, None)
-            self._count("declined-addresses")
-            self._count(f"subnet[{lease.subnet_id}].declined-addresses")
+            self._accounts.declined(lease)
             self._allocator.forget(query.client)
 
     def _held(self, query: Query4, address: int) -> tuple[Lease4 | None, Subnet4 | None]:
@@ -511,32 +438,13 @@ class Server4:
         )
         if not renewed:
             if before is not None and before.state != LeaseState.RECLAIMED:
-                self._reclaimed(before)
-            self._count("cumulative-assigned-addresses")
-            self._count(f"subnet[{lease.subnet_id}].cumulative-assigned-addresses")
-            self._count(f"subnet[{lease.subnet_id}].assigned-addresses")
+                self._accounts.reclaimed(before)
+            self._accounts.assigned(lease)
             self._leave_others(query, choice)
             self._allocator.forget(query.client)
-        self._change_name(before if renewed else None, lease, renewed=renewed, subnet=choice.subnet)
+        again = renewed and choice.subnet.ddns.update_on_renew
+        self._accounts.named(before if renewed else None, lease, again=again)
         return True
-
-    def _reclaimed(self, lease: Lease4) -> None:
-        """A lease that ended, and that nobody had cleared away yet."""
-        self._count("reclaimed-leases")
-        self._count(f"subnet[{lease.subnet_id}].reclaimed-leases")
-        if lease.state == LeaseState.DECLINED:
-            for name in ("declined-addresses", f"subnet[{lease.subnet_id}].declined-addresses"):
-                self._count(name, -1)
-            for name in (
-                "reclaimed-declined-addresses",
-                f"subnet[{lease.subnet_id}].reclaimed-declined-addresses",
-            ):
-                self._count(name)
-        self._unassign(lease)
-
-    def _unassign(self, lease: Lease4) -> None:
-        self._count(f"subnet[{lease.subnet_id}].assigned-addresses", -1)
-        self._change_name(lease, None)
 
     def _leave_others(self, query: Query4, choice: Choice4) -> None:
         """A client has one address on a link: what it had before is free again."""
@@ -548,7 +456,7 @@ class Server4:
                 continue
             if self.store.delete(lease.address):
                 if lease.state == LeaseState.ASSIGNED:
-                    self._unassign(lease)
+                    self._accounts.ended(lease)
                 self._allocator.freed()
 
     def _name(self, query: Query4, choice: Choice4) -> ClientName:
@@ -565,27 +473,6 @@ class Server4:
             reserved=reserved,
             address=str(ipaddress.IPv4Address(choice.address)),
         )
-
-    def _change_name(
-        self,
-        before: Lease4 | None,
-        after: Lease4 | None,
-        *,
-        renewed: bool = False,
-        subnet: Subnet4 | None = None,
-    ) -> None:
-        def named(lease: Lease4 | None) -> tuple[str, bool, bool] | None:
-            if lease is None or not (lease.fqdn_forward or lease.fqdn_reverse):
-                return None
-            return lease.hostname, lease.fqdn_forward, lease.fqdn_reverse
-
-        old, new = named(before), named(after)
-        if old == new and not (renewed and new and subnet is not None and subnet.ddns.update_on_renew):
-            return
-        if old is not None and before is not None:
-            self._changes.append((before, False))
-        if new is not None and after is not None:
-            self._changes.append((after, True))
 
     def _matched(self, query: Query4, subnet: Subnet4, choice: Choice4 | None = None) -> list[ClientClass]:
         """The classes that the client is in, those required by its subnet and pool among them."""
@@ -682,25 +569,25 @@ class Server4:
             address = BROADCAST
         else:
             address, hw_address = reply.yiaddr, packet.chaddr
-        self._count(_SENT[MessageType4(kind)])
-        self._count("pkt4-sent")
+        self._accounts.count(_SENT[MessageType4(kind)])
+        self._accounts.count("pkt4-sent")
         return Departure4(encode4(reply), query.interface, query.local, address, port, hw_address)
 
     def _fail(self, reason: str) -> None:
-        self._count("v4-allocation-fail")
-        self._count(f"v4-allocation-fail-{reason}")
+        self._accounts.count("v4-allocation-fail")
+        self._accounts.count(f"v4-allocation-fail-{reason}")
 
     def _fail_for(self, subnet: Subnet4, query: Query4) -> None:
         reason = "shared-network" if subnet.shared_network else "subnet"
-        self._count("v4-allocation-fail")
+        self._accounts.count("v4-allocation-fail")
         for name in (
             reason,
             *(() if subnet.pools else ("no-pools",)),
             *(("classes",) if query.classes else ()),
         ):
-            self._count(f"v4-allocation-fail-{name}")
-            self._count(f"subnet[{subnet.id}].v4-allocation-fail-{name}")
-        self._count(f"subnet[{subnet.id}].v4-allocation-fail")
+            self._accounts.count(f"v4-allocation-fail-{name}")
+            self._accounts.count(f"subnet[{subnet.id}].v4-allocation-fail-{name}")
+        self._accounts.count(f"subnet[{subnet.id}].v4-allocation-fail")
         _log.warning("no address left in %s for %s", subnet.text, query.client.hw_address.hex(":"))
 
 

@@ -12,14 +12,23 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from bridle.bundled.dhcp.accounts import Accounts
 from bridle.bundled.dhcp.allocation6 import Allocator6, Association, Choice6, Client6, owns, ranges_of
 from bridle.bundled.dhcp.classification import classify, known_classes
 from bridle.bundled.dhcp.leases import Lease6, LeaseKind, LeaseState
 from bridle.bundled.dhcp.names import ClientName, name_client
 from bridle.bundled.dhcp.packet4 import PacketError
 from bridle.bundled.dhcp.packet6 import Message6, MessageType6, Relay6, StatusCode, decode6, encode6
+from bridle.bundled.dhcp.query6 import (
+    CLIENT_PORT,
+    SERVER_PORT,
+    Arrival6,
+    Departure6,
+    Query6,
+    Reservations6,
+    associations_in,
+)
 from bridle.bundled.dhcp.replies6 import (
-    association_in,
     association_option,
     fqdn_in,
     fqdn_option,
@@ -30,15 +39,13 @@ from bridle.bundled.dhcp.replies6 import (
     timers_of,
 )
 from bridle.bundled.dhcp.selection6 import Selector6, lies_in
-from bridle.bundled.dhcp.settings import ClientClass, Reservation6, Settings6, Subnet6
+from bridle.bundled.dhcp.settings import ClientClass, Settings6, Subnet6
 from bridle.bundled.dhcp.store import LeaseStore6, StoreError
 from bridle.daemon.callouts import Callouts
 from bridle.daemon.statistics import Statistics
 
-__all__ = ["CLIENT_PORT", "HOOK_POINTS", "SERVER_PORT", "Arrival6", "Departure6", "Query6", "Server6"]
+__all__ = ["HOOK_POINTS", "Server6"]
 
-CLIENT_PORT = 546
-SERVER_PORT = 547
 HOOK_POINTS = ("pkt6_receive", "lease6_select", "pkt6_send")
 """As those of DHCPv4."""
 
@@ -67,77 +74,8 @@ _NAMES_SERVER = {
     MessageType6.DECLINE: True,
     MessageType6.INFORMATION_REQUEST: None,
 }
-_KINDS = {LeaseKind.ADDRESS: "nas", LeaseKind.PREFIX: "pds"}
 
 _log = logging.getLogger("bridle.dhcp6")
-
-
-class Arrival6(msgspec.Struct, gc=False):
-    """A datagram that came in; ``scope`` is the number of the interface."""
-
-    data: bytes
-    interface: str
-    source: bytes
-    port: int
-    scope: int
-
-
-class Departure6(msgspec.Struct, gc=False):
-    """A datagram to send."""
-
-    data: bytes
-    interface: str
-    address: bytes
-    port: int
-    scope: int
-
-
-class Query6(msgspec.Struct):
-    """A message and what is known of its sender; what expressions and callouts see."""
-
-    packet: Message6
-    relays: list[Relay6]
-    interface: str
-    source: bytes
-    port: int
-    length: int
-    options: dict[int, bytes]
-    """The first of each code."""
-    client: Client6
-    classes: set[str]
-    destination: bytes = b""
-    associations: list[Association] = []
-    """What the client wants leases for, in its order."""
-
-
-def _associations(message: Message6) -> list[Association]:
-    kinds = {_IA_NA: LeaseKind.ADDRESS, _IA_PD: LeaseKind.PREFIX}
-    return [
-        association_in(kinds[code], data)
-        for code, data in message.options
-        if code in kinds and len(data) >= 12
-    ]
-
-
-class _Reservations:
-    """Which reservation a client has."""
-
-    __slots__ = ("_identifiers", "_settings")
-
-    def __init__(self, settings: Settings6, identifiers: Sequence[tuple[str, bytes]]) -> None:
-        self._settings = settings
-        self._identifiers = identifiers
-
-    def __call__(self, subnet: Subnet6) -> Reservation6 | None:
-        if subnet.reservations_in_subnet and subnet.reservations:
-            for identifier in self._identifiers:
-                if identifier in subnet.reservations:
-                    return subnet.reservations[identifier]
-        if subnet.reservations_global:
-            for identifier in self._identifiers:
-                if identifier in self._settings.reservations:
-                    return self._settings.reservations[identifier]
-        return None
 
 
 class _Answer(msgspec.Struct):
@@ -173,8 +111,7 @@ class Server6:
         self._clock = clock
         self._server_port = server_port
         self._turn = threading.Lock()
-        self._counts: dict[str, int] = {}
-        self._changes: list[tuple[Lease6, bool]] = []
+        self._accounts: Accounts[Lease6] = Accounts()
         self._allocator = Allocator6()
         self.use(settings)
 
@@ -199,7 +136,8 @@ class Server6:
         departures: list[Departure6] = []
         decoded = self._decode(arrivals)
         with self._turn:
-            counts = self._counts
+            accounts: Accounts[Lease6] = Accounts()
+            self._accounts = accounts
             try:
                 if decoded:
                     with self.store.transaction():
@@ -210,12 +148,11 @@ class Server6:
             except StoreError as error:
                 _log.error("%d messages are not answered: %s", len(decoded), error)
                 departures.clear()
-                self._changes.clear()
-                self._count("pkt6-receive-drop", len(decoded))
-            changes, self._changes = self._changes, []
-            self._counts = {}
-        for lease, added in changes:
+                accounts.names.clear()
+                self._accounts.count("pkt6-receive-drop", len(decoded))
+        for lease, added in accounts.names:
             self._name_changed(lease, added)
+        counts = accounts.counts
         counts["pkt6-received"] = len(arrivals)
         if len(decoded) < len(arrivals):
             wrong = len(arrivals) - len(decoded)
@@ -233,14 +170,8 @@ class Server6:
                 _log.debug("from %s: %s", ipaddress.IPv6Address(arrival.source), error)
         return decoded
 
-    def _count(self, name: str, by: int = 1) -> None:
-        self._counts[name] = self._counts.get(name, 0) + by
-
-    def _count_in(self, subnet_id: int, name: str, by: int = 1) -> None:
-        self._count(f"subnet[{subnet_id}].{name}", by)
-
     def _drop(self) -> Departure6 | None:
-        self._count("pkt6-receive-drop")
+        self._accounts.count("pkt6-receive-drop")
         return None
 
     def _answer(self, arrival: Arrival6, message: Message6, relays: list[Relay6]) -> Departure6 | None:
@@ -250,20 +181,20 @@ class Server6:
             raise
         except PacketError as error:
             _log.debug("from %s: %s", ipaddress.IPv6Address(arrival.source), error)
-            self._count("pkt6-parse-failed")
+            self._accounts.count("pkt6-parse-failed")
             return self._drop()
         except Exception:
             # One message that hits a fault of ours, or of a plugin, must not cost the others their answers.
             _log.exception("a message from %s is not answered", ipaddress.IPv6Address(arrival.source))
-            self._count("pkt6-processing-failed")
+            self._accounts.count("pkt6-processing-failed")
             return self._drop()
 
     def _process(self, arrival: Arrival6, message: Message6, relays: list[Relay6]) -> Departure6 | None:
         name = _RECEIVED.get(message.type)  # type: ignore[call-overload]
         if name is None:
-            self._count("pkt6-unknown-received")
+            self._accounts.count("pkt6-unknown-received")
             return self._drop()
-        self._count(name)
+        self._accounts.count(name)
         query = self._query(arrival, message, relays)
         if not self._is_valid(query):
             return self._drop()
@@ -311,7 +242,7 @@ class Server6:
             options,
             client,
             set(),
-            associations=_associations(message),
+            associations=associations_in(message),
         )
         settings = self.settings
         if settings.classes or _VENDOR_CLASS in options:
@@ -323,7 +254,7 @@ class Server6:
                 value = settings.flexible_identifier(query)
             if value:
                 identifiers.append((kind, value))
-        client.reservation = _Reservations(settings, identifiers)
+        client.reservation = Reservations6(settings, identifiers)
         return query
 
     def _is_valid(self, query: Query6) -> bool:
@@ -406,18 +337,18 @@ class Server6:
         text = "Sorry, no prefixes could be allocated." if prefix else "Sorry, no address could be allocated."
         code = StatusCode.NO_PREFIX_AVAIL if prefix else StatusCode.NO_ADDRS_AVAIL
         answer.options.append(association_option(association, 0, 0, [status_option(code, text)]))
-        self._count("v6-allocation-fail")
+        self._accounts.count("v6-allocation-fail")
         if answer.subnets:
             subnet = answer.subnets[0]
             reason = "shared-network" if subnet.shared_network else "subnet"
             if not any(True for _ in ranges_of(subnet, association.kind, answer.query.classes)):
-                self._count("v6-allocation-fail-no-pools")
-                self._count_in(subnet.id, "v6-allocation-fail-no-pools")
-            self._count_in(subnet.id, "v6-allocation-fail")
-            self._count_in(subnet.id, f"v6-allocation-fail-{reason}")
+                self._accounts.count("v6-allocation-fail-no-pools")
+                self._accounts.count_in(subnet.id, "v6-allocation-fail-no-pools")
+            self._accounts.count_in(subnet.id, "v6-allocation-fail")
+            self._accounts.count_in(subnet.id, f"v6-allocation-fail-{reason}")
         else:
             reason = "subnet"
-        self._count(f"v6-allocation-fail-{reason}")
+        self._accounts.count(f"v6-allocation-fail-{reason}")
 
     def _lease(self, answer: _Answer, association: Association, choice: Choice6, now: int) -> Lease6:
         preferred, valid = lifetimes_of(choice.subnet, answer.classes)
@@ -476,13 +407,11 @@ class Server6:
         renewed = before is not None and before.state == LeaseState.ASSIGNED and before.duid == lease.duid
         if not renewed:
             if before is not None and before.state != LeaseState.RECLAIMED:
-                self._reclaimed(before)
-            kind = _KINDS[LeaseKind(lease.kind)]
-            self._count(f"cumulative-assigned-{kind}")
-            self._count_in(lease.subnet_id, f"cumulative-assigned-{kind}")
-            self._count_in(lease.subnet_id, f"assigned-{kind}")
+                self._accounts.reclaimed(before)
+            self._accounts.assigned(lease)
             self._allocator.forget(choice)
-        self._change_name(before if renewed else None, lease, renewed=renewed, subnet=choice.subnet)
+        again = renewed and choice.subnet.ddns.update_on_renew
+        self._accounts.named(before if renewed else None, lease, again=again)
         return True
 
     def _extend(self, answer: _Answer) -> MessageType6 | None:
@@ -576,7 +505,7 @@ class Server6:
             else:
                 done = self.store.delete(lease.kind, lease.address)
             if done:
-                self._unassign(lease)
+                self._accounts.ended(lease)
             return done
         return False
 
@@ -607,9 +536,7 @@ class Server6:
             state=LeaseState.DECLINED,
         )
         if self.store.update(after, lease):
-            self._change_name(lease, None)
-            self._count("declined-addresses")
-            self._count_in(lease.subnet_id, "declined-addresses")
+            self._accounts.declined(lease)
 
     def _held(self, answer: _Answer, association: Association) -> list[Lease6]:
         found = []
@@ -627,42 +554,6 @@ class Server6:
         else:
             status = status_option(StatusCode.NO_BINDING, "This client has no such lease.")
         answer.options.append(association_option(association, 0, 0, [status]))
-
-    def _reclaimed(self, lease: Lease6) -> None:
-        """A lease that ended, and that nobody had cleared away yet."""
-        self._count("reclaimed-leases")
-        self._count_in(lease.subnet_id, "reclaimed-leases")
-        if lease.state == LeaseState.DECLINED:
-            self._count("declined-addresses", -1)
-            self._count_in(lease.subnet_id, "declined-addresses", -1)
-            self._count("reclaimed-declined-addresses")
-            self._count_in(lease.subnet_id, "reclaimed-declined-addresses")
-        self._unassign(lease)
-
-    def _unassign(self, lease: Lease6) -> None:
-        self._count_in(lease.subnet_id, f"assigned-{_KINDS[LeaseKind(lease.kind)]}", -1)
-        self._change_name(lease, None)
-
-    def _change_name(
-        self,
-        before: Lease6 | None,
-        after: Lease6 | None,
-        *,
-        renewed: bool = False,
-        subnet: Subnet6 | None = None,
-    ) -> None:
-        def named(lease: Lease6 | None) -> tuple[str, bool, bool] | None:
-            if lease is None or not (lease.fqdn_forward or lease.fqdn_reverse):
-                return None
-            return lease.hostname, lease.fqdn_forward, lease.fqdn_reverse
-
-        old, new = named(before), named(after)
-        if old == new and not (renewed and new and subnet is not None and subnet.ddns.update_on_renew):
-            return
-        if old is not None and before is not None:
-            self._changes.append((before, False))
-        if new is not None and after is not None:
-            self._changes.append((after, True))
 
     # What they get.
 
@@ -683,8 +574,8 @@ class Server6:
             if callout(query, reply) is False:
                 return self._drop()
         relays = [_back(relay) for relay in query.relays]
-        self._count("pkt6-sent")
-        self._count("pkt6-reply-sent" if kind == MessageType6.REPLY else "pkt6-advertise-sent")
+        self._accounts.count("pkt6-sent")
+        self._accounts.count("pkt6-reply-sent" if kind == MessageType6.REPLY else "pkt6-advertise-sent")
         standard = self._server_port == SERVER_PORT
         port = (SERVER_PORT if query.relays else CLIENT_PORT) if standard else query.port
         return Departure6(encode6(reply, relays), arrival.interface, arrival.source, port, arrival.scope)

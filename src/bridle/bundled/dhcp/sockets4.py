@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bridle.bundled.dhcp.server4 import CLIENT_PORT, Arrival4, Departure4
+from bridle.bundled.dhcp.query4 import CLIENT_PORT, Arrival4, Departure4
 from bridle.bundled.dhcp.settings import Interface
 from bridle.bundled.dhcp.sockets import receive_buffer
 from bridle.core.errors import ConfigurationError

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bridle.bundled.dhcp.server6 import Arrival6, Departure6
+from bridle.bundled.dhcp.query6 import Arrival6, Departure6
 from bridle.bundled.dhcp.settings import Interface
 from bridle.bundled.dhcp.sockets import receive_buffer
 from bridle.core.errors import ConfigurationError
