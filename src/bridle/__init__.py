@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ProtocolError,
         RemoteProtocolError,
         TransportError,
+        UnknownCommandError,
     )
     from bridle.core.events import EventLog, Gap
     from bridle.core.manager import CommandManager, command
@@ -70,6 +71,7 @@ __all__ = [
     "RemoteProtocolError",
     "TransportError",
     "DeadlineExceeded",
+    "UnknownCommandError",
 ]
 
 __version__ = VERSION

@@ -155,12 +155,14 @@ def test_a_registration_that_fails_leaves_nothing(manager: CommandManager) -> No
 
 @pytest.mark.parametrize("name", ["foo", "", "{name}", "'"])
 def test_an_unknown_command_is_unsupported(manager: CommandManager, name: str) -> None:
-    assert ask(manager, name) == Response(Result.UNSUPPORTED, f"'{name}' command not supported.")
+    answer = ask(manager, name)
+    assert (answer.result, answer.text) == (Result.UNSUPPORTED, f"'{name}' command not supported.")
 
 
 def test_the_words_for_an_unknown_command_can_be_chosen() -> None:
     manager = CommandManager(unsupported="what is {name}?")
-    assert ask(manager, "foo") == Response(Result.UNSUPPORTED, "what is foo?")
+    answer = ask(manager, "foo")
+    assert (answer.result, answer.text) == (Result.UNSUPPORTED, "what is foo?")
 
 
 def test_a_plain_function_is_answered_in_the_callers_turn(manager: CommandManager) -> None:

@@ -6,6 +6,7 @@
     ├── CommandError            a command was answered with a result other than success
     ├── ArgumentError           an argument is missing, unknown, or of the wrong type
     ├── ConfigurationError      a configuration cannot be used; says file:line.column
+    ├── UnknownCommandError     there is no handler of that name
     ├── DeclarationError        a handler cannot be a command as it is declared
     ├── Gap                     events that a reader asks for are no longer remembered
     ├── EndpointError           an endpoint is malformed, or cannot be listened on
@@ -32,6 +33,7 @@ __all__ = [
     "ProtocolError",
     "RemoteProtocolError",
     "TransportError",
+    "UnknownCommandError",
 ]
 
 
@@ -62,6 +64,11 @@ class CommandError(BridleError):
         self.response: Response = response if response is not None else Response(result, text, error=self)
         self.endpoint = endpoint
 
+    @property
+    def code(self) -> int | None:
+        """The answer's code where its dialect has others than the result: that of a Kamailio fault."""
+        return self.response.code
+
     def __str__(self) -> str:
         name = f"{self.request.name}: " if self.request is not None else ""
         where = f" [{self.endpoint}]" if self.endpoint else ""
@@ -79,6 +86,15 @@ class ArgumentError(BridleError):
         self.text = text
         self.argument = argument
         self.path = path
+
+
+class UnknownCommandError(BridleError):
+    """A command has no handler. It stands in the answer's ``error``, for dialects with words of their own."""
+
+    def __init__(self, text: str, *, name: str) -> None:
+        super().__init__(text)
+        self.text = text
+        self.name = name
 
 
 def undecodable(command: Command, error: Exception) -> ArgumentError:

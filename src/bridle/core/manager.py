@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Literal, TypeAlias, TypeVar, cast, overload
 
 import msgspec
 
-from bridle.core.errors import ArgumentError, CommandError, DeclarationError
+from bridle.core.errors import ArgumentError, CommandError, DeclarationError, UnknownCommandError
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.results import Result
 from bridle.core.signatures import Handler, Signature
@@ -31,6 +32,7 @@ After = TypeVar("After", bound=AfterHook)
 
 _log = logging.getLogger("bridle.core")
 _SUCCESS = Response()
+_NO_OTHERS: Mapping[str, CommandDefinition] = MappingProxyType({})
 
 
 class CommandDefinition:
@@ -162,12 +164,16 @@ class CommandManager:
         self._before = tuple(known for known in self._before if known != hook)
         self._after = tuple(known for known in self._after if known != hook)
 
-    def process_command(self, command: Command) -> Outcome:
+    def process_command(
+        self, command: Command, others: Mapping[str, CommandDefinition] = _NO_OTHERS
+    ) -> Outcome:
         """Answer a command: a response, or an awaitable of one where the handler is a coroutine function.
+
+        ``others`` are commands that the command's channel has besides the manager's.
 
         Never raises for what a handler, a hook or a peer did.
         """
-        outcome = self._answer(command)
+        outcome = self._answer(command, others)
         if type(outcome) is Response:
             return self._finish(command, outcome) if self._after else outcome
         return self._finish_later(command, cast("Awaitable[object]", outcome))
@@ -202,13 +208,13 @@ class CommandManager:
         outcome = self.process_command(command)
         return outcome if isinstance(outcome, Response) else await outcome
 
-    def _answer(self, command: Command) -> object:
+    def _answer(self, command: Command, others: Mapping[str, CommandDefinition]) -> object:
         try:
             if self._before:
                 answered = self.intercept(command)
                 if answered is not None:
                     return answered
-            definition = self._definitions.get(command.name)
+            definition = self._definitions.get(command.name) or others.get(command.name)
             if definition is None:
                 return self.unsupported(command)
             value = definition.signature.call(definition.handler, command)
@@ -244,7 +250,8 @@ class CommandManager:
 
     def unsupported(self, command: Command) -> Response:
         """The answer to a command that has no handler."""
-        return Response(Result.UNSUPPORTED, self._unsupported.format(name=command.name))
+        text = self._unsupported.format(name=command.name)
+        return Response(Result.UNSUPPORTED, text, error=UnknownCommandError(text, name=command.name))
 
     def _list_commands(self, command: Command) -> list[str]:
         """List the names of all commands, sorted.

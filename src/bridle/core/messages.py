@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-__all__ = ["JSON", "Command", "Event", "Path", "Peer", "Response", "Source"]
+__all__ = [
+    "JSON",
+    "Command",
+    "Event",
+    "Expected",
+    "Kind",
+    "Path",
+    "Peer",
+    "Response",
+    "ScannedArguments",
+    "Source",
+]
 
 if TYPE_CHECKING:
     JSON: TypeAlias = None | bool | int | float | str | "list[JSON]" | "dict[str, JSON]"
@@ -55,19 +66,63 @@ class Source(Protocol):
         ...
 
 
+Kind: TypeAlias = Literal["int", "float", "str", "bool", "any"]
+"""What a handler takes in one place, as far as dialects without JSON's types have to know."""
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """What a handler takes: the kinds of its parameters in order, the first ``required`` of which must be
+    given, and the kind of as many more as there are; and the kinds of all by the names they have on the
+    wire."""
+
+    kinds: tuple[Kind, ...] = ()
+    required: int = 0
+    rest: Kind | None = None
+    named: Mapping[str, Kind] = {}
+
+    def kind(self, index: int) -> Kind:
+        """The kind of the value at a position."""
+        return self.kinds[index] if index < len(self.kinds) else self.rest or "any"
+
+
+class ScannedArguments:
+    """Arguments that are read by what the handler takes, in dialects whose values have other types than
+    JSON's, or none. A dialect derives from it."""
+
+    __slots__ = ()
+
+    def scan(self, expected: Expected) -> JSON:
+        """Read the values that are expected. What comes beyond is left alone. A map is named arguments.
+
+        Raises:
+            ArgumentError: a value is missing, or of another kind; in the dialect's own words.
+        """
+        raise NotImplementedError
+
+    def unscanned(self) -> JSON | UnsetType:
+        """All that came, each value as it looks.
+
+        Raises:
+            ArgumentError: one cannot be read.
+        """
+        raise NotImplementedError
+
+
 class Command(msgspec.Struct, frozen=True, eq=False):
     """A name and its arguments, from a peer.
 
     ``body`` holds the arguments as they came: a JSON value, the undecoded JSON text
-    (:class:`msgspec.Raw`), or :data:`msgspec.UNSET` when the peer sent none. A map is named arguments, a
-    list positional ones, a scalar one positional argument; handlers take all three.
+    (:class:`msgspec.Raw`), what a dialect reads by the handler's signature
+    (:class:`~bridle.core.messages.ScannedArguments`), or :data:`msgspec.UNSET` when the peer sent none. A
+    map is named arguments, a list positional ones, a scalar one positional argument; handlers take all
+    three.
 
     ``services`` names the services that the peer addressed; empty means the receiver itself.
     ``tag`` belongs to the dialect that read the command: whatever it needs to write the answer.
     """
 
     name: str
-    body: JSON | msgspec.Raw | UnsetType = UNSET
+    body: JSON | msgspec.Raw | ScannedArguments | UnsetType = UNSET
     peer: Peer = LOCAL
     services: tuple[str, ...] = ()
     source: Source | None = None
@@ -81,6 +136,8 @@ class Command(msgspec.Struct, frozen=True, eq=False):
             ArgumentError: a part of them cannot be decoded, such as a number out of range.
         """
         body = self.body
+        if isinstance(body, ScannedArguments):
+            return body.unscanned()
         if not isinstance(body, msgspec.Raw):
             return body
         try:
@@ -101,12 +158,15 @@ class Response(msgspec.Struct, frozen=True):
 
     ``result`` is a code of :class:`bridle.Result`, or one that a daemon made up for itself.
     ``error`` is what went wrong, for dialects that put it in words of their own; it is never sent as such.
+    ``code`` is the code of a Kamailio fault, where that is another than the one table of results gives: what
+    a client was answered, and what a server of that dialect is to answer. Other dialects leave it out.
     """
 
     result: int = 0
     text: str | None = None
     arguments: JSON | msgspec.Raw | UnsetType = UNSET
     error: Exception | None = None
+    code: int | None = None
 
     @property
     def value(self) -> JSON:

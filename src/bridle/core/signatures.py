@@ -13,16 +13,17 @@ import functools
 import inspect
 import itertools
 import re
+import types
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from bridle.core.errors import ArgumentError, DeclarationError, RemoteProtocolError, undecodable
-from bridle.core.messages import JSON, Command, Path, Peer, Response
+from bridle.core.messages import JSON, Command, Expected, Kind, Path, Peer, Response, ScannedArguments
 
 __all__ = ["Parameter", "Signature"]
 
@@ -76,6 +77,19 @@ class Signature:
         self._only = next(iter(self._injected)) if self.unchecked and len(self._injected) == 1 else None
         self._order = tuple(p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD)
         self._ordered = tuple(p for p in self.parameters if p.attribute in self._order)
+        self._expected = Expected(
+            tuple(_kind(p.annotation) for p in self._ordered),
+            sum(p.required for p in self._ordered),
+            _kind(self.rest) if self._rest_name else None,
+            {p.name: _kind(p.annotation) for p in self.parameters},
+        )
+        # Values of the right kinds are what the handler takes: there is nothing more to check.
+        self._plain = (
+            not self._injected
+            and len(self._ordered) == len(self.parameters)
+            and all(_is_plain(p.annotation) for p in self.parameters)
+            and (not self._rest_name or _is_plain(self.rest))
+        )
         try:
             self._named = _struct(self.parameters, array_like=False)
             self._positional = _struct(self._ordered, array_like=True)
@@ -88,7 +102,7 @@ class Signature:
         self, handler: Handler, parameter: inspect.Parameter, annotation: object
     ) -> Parameter | None:
         name = f"{_name_of(handler)}: parameter '{parameter.name}'"
-        if annotation is Command or annotation is Peer:
+        if annotation in (Command, Peer):
             self._injected[parameter.name] = annotation
         elif parameter.kind is parameter.VAR_POSITIONAL:
             self.rest = annotation
@@ -123,13 +137,19 @@ class Signature:
         Raises:
             ArgumentError: the command's arguments are not what the handler takes.
         """
+        body = command.body
+        if isinstance(body, ScannedArguments) and not self.unchecked:
+            scanned = body.scan(self._expected)
+            if self._plain and type(scanned) is list:
+                return tuple(scanned), {}
+            command = msgspec.structs.replace(command, body=scanned)
         injected: dict[str, object] = {
             name: command if kind is Command else command.peer for name, kind in self._injected.items()
         }
         if self.unchecked:
             return (), injected
         try:
-            rest, given = self._convert(command.body)
+            rest, given = self._convert(cast("JSON | Raw | UnsetType", command.body))
         except msgspec.ValidationError as error:
             raise self._explain(command, str(error)) from error
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -246,6 +266,23 @@ class Signature:
             return cast("dict[str, JSON]", msgspec.json.schema(self.returns))
         except TypeError:
             return None
+
+
+_KINDS: dict[object, Kind] = {int: "int", float: "float", str: "str", bool: "bool"}
+
+
+def _kind(annotation: object) -> Kind:
+    """What a dialect has to know of an annotation: ``int | None`` and a bounded int are ints."""
+    if typing.get_origin(annotation) is Annotated:
+        return _kind(typing.get_args(annotation)[0])
+    alternatives = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+    if len(alternatives) == 1 and typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return _kind(alternatives[0])
+    return _KINDS.get(annotation, "any")
+
+
+def _is_plain(annotation: object) -> bool:
+    return annotation == typing.Any or annotation in _KINDS
 
 
 def _struct(parameters: tuple[Parameter, ...], *, array_like: bool) -> type[msgspec.Struct]:

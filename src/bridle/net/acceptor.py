@@ -31,6 +31,9 @@ ACCEPT_BATCH = 64
 # Connections that are still taken when accepting ends: as many as the kernel may hold back (its somaxconn is
 # 4096), so that nobody who keeps connecting can put the end off.
 DRAIN_LIMIT = 4096
+# Turns of the event loop in which an answered client is looked after before it gets a transport: one that
+# asked for one thing is gone after a few.
+LOOKS = 3
 # Seconds to wait when the process has no more file descriptors: asyncio's own figure.
 ACCEPT_PAUSE = 1.0
 # Bytes read before there is a transport; nearly all commands are smaller.
@@ -69,6 +72,7 @@ class Opening(asyncio.Transport):
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._written: list[bytes] = []
+        self._sent = False
         self._closing = False
         self._eof = False
         self._paused = False
@@ -115,23 +119,30 @@ class Opening(asyncio.Transport):
         self._paused = False
 
     def finish(self) -> bool:
-        """Send and close, if that is all that is wanted and can be done at once; False: a transport is
-        needed."""
-        if not self._closing:
-            return False
+        """Send what was written, and close if that is wanted and nothing is left; False: there is more to
+        do."""
         data = b"".join(self._written)
+        self._written.clear()
         if data:
+            self._sent = True
             try:
                 sent = self._socket.send(data, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                return False
+                sent = 0
             except OSError:
                 sent = len(data)  # nobody is there to read it
             if sent < len(data):
-                self._written = [data[sent:]]
+                self._written.append(data[sent:])
                 return False
+        if not self._closing:
+            return False
         self._socket.close()
         return True
+
+    @property
+    def answered(self) -> bool:
+        """True when all that was asked for was answered, and more may be asked."""
+        return self._sent and not (self._paused or self._eof or self._written)
 
     def move_to(self, transport: asyncio.Transport) -> None:
         """Do with a transport what was remembered."""
@@ -146,6 +157,18 @@ class Opening(asyncio.Transport):
             transport.close()
 
 
+class _Visit:
+    """A client that was answered, and may have left since."""
+
+    __slots__ = ("connection", "looks", "opening", "socket")
+
+    def __init__(self, sock: socket.socket, connection: Connection, opening: Opening) -> None:
+        self.socket = sock
+        self.connection = connection
+        self.opening = opening
+        self.looks = 0
+
+
 class Acceptor:
     """Accepts connections on a listening socket, which it closes in the end."""
 
@@ -154,6 +177,7 @@ class Acceptor:
         self._listening = listening
         self._begin = begin
         self._handing_on: set[asyncio.Task[None]] = set()
+        self._visits: list[_Visit] = []
         self._pause: asyncio.TimerHandle | None = None
         listening.setblocking(False)
         self._loop.add_reader(listening, self._accept)
@@ -201,6 +225,43 @@ class Acceptor:
             connection.connection_lost(None)
             return
         connection.settle()
+        if opening.answered:
+            self._visit(_Visit(sock, connection, opening))
+        else:
+            self._hand(sock, connection)
+
+    def _visit(self, visit: _Visit) -> None:
+        """Look after a client again that was answered: mostly it goes, or asks the next thing."""
+        if not self._visits:
+            self._loop.call_soon(self._look)
+        self._visits.append(visit)
+
+    def _look(self) -> None:
+        visits, self._visits = self._visits, []
+        for visit in visits:
+            if not (visit.opening.is_closing() or self._has_gone_on(visit)):
+                self._visit(visit)
+            elif visit.opening.finish():
+                visit.connection.connection_lost(None)
+            else:
+                self._hand(visit.socket, visit.connection)
+
+    def _has_gone_on(self, visit: _Visit) -> bool:
+        """True when a client did something, or has had its time."""
+        try:
+            data = visit.socket.recv(READ_SIZE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            visit.looks += 1
+            return visit.looks >= LOOKS
+        except OSError:
+            data = b""
+        if data:
+            visit.connection.data_received(data)
+        elif not visit.connection.eof_received():
+            visit.opening.close()
+        return True
+
+    def _hand(self, sock: socket.socket, connection: Connection) -> None:
         task = self._loop.create_task(self._hand_on(sock, connection))
         self._handing_on.add(task)
         task.add_done_callback(self._handing_on.discard)

@@ -30,8 +30,10 @@ __all__ = [
     "REFUSED_LIMIT",
     "WRITE_BATCH",
     "WRITE_TIMEOUT",
+    "Execute",
     "StreamConnection",
     "StreamListener",
+    "answer_of",
 ]
 
 # Kea keeps no bound; a thousand idle control connections are a leak somewhere, and cost about 10 MB.
@@ -61,6 +63,16 @@ PeerOf = Callable[[asyncio.BaseTransport], Peer]
 _log = logging.getLogger("bridle.net")
 
 
+def answer_of(conversation: ServerDialect, command: Command, response: Response) -> bytes:
+    """The answer in the dialect's form; where it cannot be written, an error that says so."""
+    try:
+        return conversation.respond(command, response)
+    except Exception as error:
+        _log.exception("the answer to %r cannot be written", command.name)
+        text = f"the answer cannot be written: {error}"
+        return conversation.respond(command, Response(Result.ERROR, text))
+
+
 class StreamConnection(TimedConnection, Connection):
     """One client's connection."""
 
@@ -86,7 +98,7 @@ class StreamConnection(TimedConnection, Connection):
         listener = self._listener
         self._dialect = listener.dialect.server(listener.peer_of(opening))
         if len(listener.connections) < listener.connection_limit:
-            listener.connections.add(self)
+            listener.connections[self] = None
             return
         text = f"too many connections: at most {listener.connection_limit} are served"
         self._transport.write(self._dialect.refuse(text))
@@ -221,13 +233,7 @@ class StreamConnection(TimedConnection, Connection):
             self._work()
 
     def _respond(self, command: Command, response: Response) -> bytes:
-        try:
-            return self._dialect.respond(command, response)
-        except Exception as error:
-            _log.exception("the answer to %r cannot be written", command.name)
-            return self._dialect.respond(
-                command, Response(Result.ERROR, f"the answer cannot be written: {error}")
-            )
+        return answer_of(self._dialect, command, response)
 
     def _expired(self) -> None:
         if self._ending or self._blocked:
@@ -259,6 +265,12 @@ class StreamConnection(TimedConnection, Connection):
         if self._unsent or linger:
             self._touch(WRITE_TIMEOUT if self._unsent else LINGER)
 
+    @property
+    def socket(self) -> socket.socket | None:
+        """The socket, for those who ask the kernel about it; None when it is closed."""
+        found: socket.socket | None = self._transport.get_extra_info("socket")
+        return found
+
     def retire(self) -> None:
         """End as soon as nothing is left to answer."""
         if self._task is None and not self._queue and not self._blocked:
@@ -286,7 +298,8 @@ class StreamListener:
         self.execute = execute
         self.peer_of = peer_of
         self.connection_limit = connection_limit
-        self.connections: set[StreamConnection] = set()
+        # In the order in which they came.
+        self.connections: dict[StreamConnection, None] = {}
         self._refused: set[StreamConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
@@ -303,7 +316,7 @@ class StreamListener:
 
     def forget(self, connection: StreamConnection) -> None:
         """A connection is gone."""
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         self._refused.discard(connection)
         if self._closing:
             self._notice()

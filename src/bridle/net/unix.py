@@ -15,17 +15,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import grp
 import os
-import pwd
 import socket
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from bridle.core.errors import EndpointError
+from bridle.net.rights import Rights, explained
 
 __all__ = ["BACKLOG", "PATH_BYTES", "SocketFile"]
 
@@ -39,8 +37,6 @@ PATH_BYTES = 106
 # Each attempt that fails had another holder who came and went in between; a hundred in a row is no accident.
 _LOCK_ATTEMPTS = 100
 
-_UNCHANGED = -1
-_HIGHEST_ID = 0xFFFFFFFE
 _PRIVATE = 0o600
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _KINDS = {
@@ -51,18 +47,6 @@ _KINDS = {
 }
 
 _Identity: TypeAlias = tuple[int, int]
-
-
-class _Rights(NamedTuple):
-    mode: int
-    user: int
-    group: int
-
-    @property
-    def owners(self) -> str:
-        """Who is to get the file, in words; empty: it stays as it is."""
-        wanted = (("user", self.user), ("group", self.group))
-        return " and ".join(f"{what} {number}" for what, number in wanted if number != _UNCHANGED)
 
 
 class SocketFile:
@@ -105,13 +89,13 @@ class SocketFile:
         Raises:
             EndpointError: it cannot be done. Then nothing is left behind and nothing has changed.
         """
-        rights = _Rights(mode, _user_id(owner), _group_id(group))
+        rights = Rights.of(mode, owner, group)
         path = _checked(os.fspath(path), mode)
         file = Path(path)
         lockfile = file.with_name(f"{file.name}.lock")
         _check_directory(file.parent, path, lockfile)
         own = replaces._identity if replaces is not None and replaces._lock is not None else None
-        with _explained(f"cannot create socket '{path}'"), ExitStack() as undo:
+        with explained(f"cannot create socket '{path}'"), ExitStack() as undo:
             lock = replaces._lock if replaces is not None else None
             if lock is None or not lock.guards(lockfile):
                 replaces = None
@@ -139,7 +123,7 @@ class SocketFile:
             EndpointError: it could not be removed.
         """
         if self._lock is not None:
-            with _explained(f"cannot remove socket '{self.path}'"):
+            with explained(f"cannot remove socket '{self.path}'"):
                 _remove(self._file, self._identity)
 
     def close(self) -> None:
@@ -149,7 +133,7 @@ class SocketFile:
             EndpointError: a file could not be removed; everything else is done nevertheless.
         """
         lock, self._lock = self._lock, None
-        with _explained(f"cannot remove socket '{self.path}'"), ExitStack() as ends:
+        with explained(f"cannot remove socket '{self.path}'"), ExitStack() as ends:
             if lock is not None:
                 ends.callback(lock.release)
             ends.callback(self.socket.close)
@@ -171,13 +155,13 @@ class _Lock:
     def take(cls, file: Path) -> _Lock:
         for _ in range(_LOCK_ATTEMPTS):
             with ExitStack() as undo:
-                with _explained(f"cannot create socket lockfile, {file}, "):
+                with explained(f"cannot create socket lockfile, {file}, "):
                     descriptor = os.open(file, _LOCK_FLAGS, _PRIVATE)
                 undo.callback(os.close, descriptor)
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise EndpointError(f"cannot create socket lockfile, {file}, : there is {_what(status)}")
-                with _explained(f"cannot lock socket lockfile, {file}, "):
+                with explained(f"cannot lock socket lockfile, {file}, "):
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 lock = cls(file, descriptor)
                 # Its last holder may have removed it after we had opened it: then it guards nothing.
@@ -215,7 +199,7 @@ def _checked(path: str, mode: int) -> str:
 
 
 def _check_directory(directory: Path, path: str, lockfile: Path) -> None:
-    with _explained(f"cannot create socket lockfile, {lockfile}, "):
+    with explained(f"cannot create socket lockfile, {lockfile}, "):
         mode = directory.stat().st_mode
     # If it is no directory at all, the lock file says so.
     if stat.S_ISDIR(mode) and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
@@ -224,29 +208,6 @@ def _check_directory(directory: Path, path: str, lockfile: Path) -> None:
             f"is writable by others (mode 0{stat.S_IMODE(mode):o}); take that right away (chmod o-w) or set "
             "the sticky bit (chmod +t)"
         )
-
-
-def _user_id(owner: str | int | None) -> int:
-    return _id("user", owner, lambda name: pwd.getpwnam(name).pw_uid)
-
-
-def _group_id(group: str | int | None) -> int:
-    return _id("group", group, lambda name: grp.getgrnam(name).gr_gid)
-
-
-def _id(what: str, name: str | int | None, look_up: Callable[[str], int]) -> int:
-    if name is None:
-        return _UNCHANGED
-    if isinstance(name, str):
-        try:
-            return look_up(name)
-        except (KeyError, ValueError):
-            if not (name.isascii() and name.isdecimal() and len(name) <= len(str(_HIGHEST_ID))):
-                raise EndpointError(f"unknown {what} {name!r}") from None
-    number = int(name)
-    if not 0 <= number <= _HIGHEST_ID:
-        raise EndpointError(f"there can be no {what} {number}")
-    return number
 
 
 def _bind_beside(sock: socket.socket, file: Path) -> Path:
@@ -261,7 +222,7 @@ def _bind_beside(sock: socket.socket, file: Path) -> Path:
     return temporary
 
 
-def _give(rights: _Rights, temporary: Path, path: str) -> _Identity:
+def _give(rights: Rights, temporary: Path, path: str) -> _Identity:
     """Give the socket its rights before it gets its name. Returns what it is known by from then on."""
     # By descriptor: whoever else may write to the directory cannot make us change another file.
     descriptor = os.open(temporary, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -271,9 +232,9 @@ def _give(rights: _Rights, temporary: Path, path: str) -> _Identity:
             raise EndpointError(f"cannot create socket '{path}': somebody put {_what(status)} in its way")
         itself = Path(f"/proc/self/fd/{descriptor}")
         if rights.owners:
-            with _explained(f"cannot give socket '{path}' to {rights.owners}"):
+            with explained(f"cannot give socket '{path}' to {rights.owners}"):
                 os.chown(itself, rights.user, rights.group)
-        with _explained(f"cannot set the mode of socket '{path}' to 0{rights.mode:o}"):
+        with explained(f"cannot set the mode of socket '{path}' to 0{rights.mode:o}"):
             itself.chmod(rights.mode)
         return _identity_of(status)
     finally:
@@ -329,11 +290,3 @@ def _remove(file: Path, identity: _Identity | None = None) -> None:
     found = _identity_at(file)
     if found is not None and identity in (None, found):
         file.unlink()
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise EndpointError(f"{what}: {error.strerror or error}") from error

@@ -10,7 +10,7 @@ How the four wires fit:
 ================  =========================================================================================
 ``kea``           one command a connection, then ``closing``; a client may ask to keep it (see ``wire.kea``)
 ``binrpc``        any number of commands; ``Command.tag`` is the cookie; faults are answers or Refusals
-``fifo``          ``Command.tag`` is the name of the reply fifo; over TCP ``closing`` after the answer
+``fifo``          any number of commands; ``Command.tag`` is the name of the reply fifo
 ``bngblaster``    as ``kea``, with another grammar and other words
 ``pacemaker``     libqb's carrier delivers whole messages; ``Command.tag`` says which ring ``respond`` fills,
                   ``notify`` fills the event ring
@@ -20,7 +20,7 @@ How the four wires fit:
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, cast
 
 from msgspec import Struct
@@ -114,15 +114,40 @@ class ClientDialect(Protocol):
 
 
 class Dialect(NamedTuple):
-    """A dialect by name, and how a conversation in it is begun."""
+    """A dialect by name, and how a conversation in it is begun.
+
+    ``client`` takes whether the server shall be asked to keep the connection, where the dialect has words for
+    it. ``datagram`` begins the conversation that is one datagram, in dialects that travel so. ``configure``
+    gives the dialect with other settings; ``options`` are their names. ``pipelining`` says that commands may
+    be sent before those before them are answered.
+    """
 
     name: str
     server: Callable[[Peer], ServerDialect]
     client: Callable[[bool], ClientDialect]
-    """Takes whether the server shall be asked to keep the connection, where the dialect has words for it."""
+    datagram: Callable[[Peer], ServerDialect] | None = None
+    options: tuple[str, ...] = ()
+    configure: Callable[[Mapping[str, str]], Dialect] | None = None
+    pipelining: bool = False
+
+    def configured(self, options: Mapping[str, str]) -> Dialect:
+        """The dialect with these settings.
+
+        Raises:
+            EndpointError: one of them is unknown, or its value is none.
+        """
+        for name in options:
+            if name not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise EndpointError(f"unknown option '{name}' of {self.name}; known are {known}")
+        return self.configure(options) if self.configure is not None and options else self
 
 
-_MODULES = {"kea": "bridle.wire.kea"}
+_MODULES = {
+    "binrpc": "bridle.wire.binrpc",
+    "fifo": "bridle.wire.fifo",
+    "kea": "bridle.wire.kea",
+}
 
 
 def dialect(name: str) -> Dialect:
