@@ -77,7 +77,7 @@ class Signature:
         self._only = next(iter(self._injected)) if self.unchecked and len(self._injected) == 1 else None
         self._order = tuple(p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD)
         self._ordered = tuple(p for p in self.parameters if p.attribute in self._order)
-        self._expected = Expected(
+        self.expected: Expected = Expected(
             tuple(_kind(p.annotation) for p in self._ordered),
             sum(p.required for p in self._ordered),
             _kind(self.rest) if self._rest_name else None,
@@ -139,7 +139,7 @@ class Signature:
         """
         body = command.body
         if isinstance(body, ScannedArguments) and not self.unchecked:
-            scanned = body.scan(self._expected)
+            scanned = body.scan(self.expected)
             if self._plain and type(scanned) is list:
                 return tuple(scanned), {}
             command = msgspec.structs.replace(command, body=scanned)
@@ -258,6 +258,13 @@ class Signature:
             top["$defs"] = cast(JSON, definitions)
         return top
 
+    @property
+    def result_type(self) -> str:
+        """What the handler returns, in the words of XML-RPC and JSON: ``struct``, ``array``, ``string``, …;
+        ``any`` when it does not declare that."""
+        returned = typing.get_origin(self.returns) or self.returns
+        return _RESULT_TYPES.get(returned, "any")
+
     def result_schema(self) -> Mapping[str, JSON] | None:
         """The JSON Schema of what the handler returns; None when it does not declare that."""
         if self.returns in (UNSET, None, type(None), Response):
@@ -268,6 +275,17 @@ class Signature:
             return None
 
 
+_RESULT_TYPES: dict[object, str] = {
+    int: "int",
+    float: "double",
+    str: "string",
+    bool: "boolean",
+    list: "array",
+    tuple: "array",
+    dict: "struct",
+    None: "nil",
+    type(None): "nil",
+}
 _KINDS: dict[object, Kind] = {int: "int", float: "float", str: "str", bool: "bool"}
 
 

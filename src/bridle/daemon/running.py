@@ -101,7 +101,13 @@ async def serve(
     """
     began = time.monotonic()
     started = False
-    server = Server(daemon.manager, answer=daemon.http_answer, banner=lambda: daemon.banner)
+    server = Server(
+        daemon.manager,
+        answer=daemon.http_answer,
+        banner=lambda: daemon.banner,
+        name=daemon.root,
+        version=daemon.version,
+    )
     owner = ConfigurationOwner(daemon, configuration_file)
     running = Running(daemon, server, owner)
     daemon.end = running.shut_down

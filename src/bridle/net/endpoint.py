@@ -1,7 +1,8 @@
 """Where messages travel: ``[DIALECT+]TRANSPORT:ADDRESS``.
 
 ``unix:/run/kea/kea4-ctrl-socket``, ``binrpc+tcp:127.0.0.1:2046``, ``http://127.0.0.1:8000``, ``qb:crmd``.
-The dialect defaults to ``kea``. Options follow a ``?``, as in ``unix:/run/t.sock?mode=0600&group=kea``.
+The dialect defaults to ``kea``, and to that of its own on ``fifo`` and ``qb``. Options follow a ``?``, as in
+``unix:/run/t.sock?mode=0600&group=kea``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ __all__ = ["Endpoint"]
 
 _PATHS = frozenset({"unix", "unixd", "fifo"})
 _PORTS = frozenset({"tcp", "udp"})
+# Transports that one dialect is mostly meant with.
+_OWN_DIALECT = {"fifo": "fifo", "qb": "pacemaker"}
 _WEB = {"http": 80, "https": 443}
 _EXAMPLES = "unix:/run/name.sock, http://127.0.0.1:8000, binrpc+tcp:127.0.0.1:2046"
 _PORT = re.compile(r"[0-9]{1,5}")
@@ -54,7 +57,7 @@ class Endpoint(Struct, frozen=True):
             raise EndpointError(f"endpoint '{shown}': a dialect must stand before '+'")
         if not colon or not address:
             raise EndpointError(f"endpoint '{shown}' is not TRANSPORT:ADDRESS, as in {_EXAMPLES}")
-        dialect = dialect or "kea"
+        dialect = dialect or _OWN_DIALECT.get(transport, "kea")
         if transport in _WEB:
             return cls._web(f"{transport}:{address}", shown, dialect)
         address, _, query = address.partition("?")
@@ -65,7 +68,7 @@ class Endpoint(Struct, frozen=True):
         if transport in _PATHS:
             return cls(transport, dialect, path=address, options=options)
         if transport == "qb":
-            return cls(transport, "pacemaker" if not plus else dialect, path=address, options=options)
+            return cls(transport, dialect, path=address, options=options)
         if transport in _PORTS:
             host, port = _host_and_port(shown, address)
             return cls(transport, dialect, host=host, port=port, options=options)
@@ -104,15 +107,14 @@ class Endpoint(Struct, frozen=True):
         return dict(self.options).get(name)
 
     def __str__(self) -> str:
-        head = f"{self.dialect}+{self.transport}" if self.dialect != "kea" else self.transport
+        usual = _OWN_DIALECT.get(self.transport, "kea")
+        head = f"{self.dialect}+{self.transport}" if self.dialect != usual else self.transport
         if self.transport in _WEB:
             user = f"{_quoted(self.user)}@" if self.user else ""
             path = "" if self.path == "/" else self.path
             return f"{head}://{user}{_bracketed(self.host)}:{self.port}{path}"
         if self.transport in _PORTS:
             return f"{head}:{_bracketed(self.host)}:{self.port}"
-        if self.transport == "qb":
-            head = "qb" if self.dialect == "pacemaker" else f"{self.dialect}+qb"
         return f"{head}:{self.path}"
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ from bridle.core.errors import EndpointError
 from bridle.core.messages import Peer
 from bridle.net.unix import BACKLOG
 
-__all__ = ["open_port", "peer_of_port", "written"]
+__all__ = ["open_port", "peer_of_connection", "peer_of_port", "written"]
 
 
 async def open_port(transport: str, host: str, port: int) -> socket.socket:
@@ -60,3 +60,11 @@ def peer_of_port(transport: str, address: object) -> Peer:
     if not isinstance(address, tuple) or len(address) < 2:
         return Peer(transport=transport)
     return Peer(transport=transport, address=str(address[0]))
+
+
+def peer_of_connection(sock: socket.socket) -> Peer:
+    """The peer of a TCP connection; without an address where it has gone already."""
+    try:
+        return peer_of_port("tcp", sock.getpeername())
+    except OSError:
+        return Peer(transport="tcp")

@@ -9,6 +9,7 @@ same and dropped: a configuration change is not torn in half because a client le
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 from collections import deque
@@ -61,6 +62,7 @@ Execute = Callable[[Command], Response | Awaitable[Response]]
 PeerOf = Callable[[asyncio.BaseTransport], Peer]
 
 _log = logging.getLogger("bridle.net")
+_numbers = itertools.count(1)
 
 
 def answer_of(conversation: ServerDialect, command: Command, response: Response) -> bytes:
@@ -82,6 +84,8 @@ class StreamConnection(TimedConnection, Connection):
     def __init__(self, listener: StreamListener) -> None:
         self._listener = listener
         super().__init__(listener.loop)
+        # In the order in which clients came, whatever they came by.
+        self.number: int = 0
         self._queue: deque[Message] = deque()
         self._task: asyncio.Task[None] | None = None
         self._held = 0
@@ -99,6 +103,7 @@ class StreamConnection(TimedConnection, Connection):
         self._dialect = listener.dialect.server(listener.peer_of(opening))
         if len(listener.connections) < listener.connection_limit:
             listener.connections[self] = None
+            self.number = next(_numbers)
             return
         text = f"too many connections: at most {listener.connection_limit} are served"
         self._transport.write(self._dialect.refuse(text))

@@ -3,57 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bridle.core.errors import EndpointError
-from bridle.core.manager import CommandManager
-from bridle.net.credentials import peer_of_unix
+from bridle.core.manager import CommandManager, Outcome
+from bridle.core.messages import Command
+from bridle.core.version import VERSION
 from bridle.net.endpoint import Endpoint
-from bridle.net.stream import StreamListener
-from bridle.net.unix import SocketFile
 from bridle.server.channel import GRACE, Answer, Channel, HttpSettings
+from bridle.server.sockets import SocketChannel, open_channel
 from bridle.wire.dialect import dialect
+
+if TYPE_CHECKING:
+    from bridle.server.ctl import Ctl
 
 __all__ = ["SOCKET_MODE", "Server"]
 
 BANNER = "Managed by Bridle. Commands are POSTed here as application/json.\n"
 # Kea's since 3.1: owner and group may command, others may not.
 SOCKET_MODE = 0o660
-
-_UNIX_OPTIONS = ("group", "mode", "owner")
-
-
-class _StreamChannel:
-    def __init__(self, endpoint: Endpoint, file: SocketFile, listener: StreamListener) -> None:
-        self.endpoint = endpoint
-        self.file = file
-        self._listener = listener
-
-    def update(self, settings: HttpSettings) -> None:
-        pass
-
-    def retire(self) -> None:
-        # First the name, then those who came by it: nobody is left in the kernel's queue.
-        try:
-            self.file.withdraw()
-        finally:
-            self._listener.stop_accepting()
-            self.file.close()
-
-    async def close(self, grace: float = GRACE) -> None:
-        try:
-            self.retire()
-        finally:
-            await self._listener.close(grace)
+# Kamailio's: the owner alone (facts/kamailio.md §4).
+CTL_SOCKET_MODE = 0o600
+CTL_DIALECTS = ("binrpc", "fifo")
 
 
 class Server:
     """Lets the commands of a manager be called on any number of endpoints.
 
     ``answer`` answers HTTP commands in the manager's place; ``banner`` is what a browser reads that looks
-    at an HTTP channel, or says so each time.
+    at an HTTP channel, or says so each time. ``name`` and ``version`` are the daemon's, for the dialects that
+    have methods to ask for them.
     """
 
     def __init__(
@@ -62,8 +45,12 @@ class Server:
         *,
         answer: Answer | None = None,
         banner: str | Callable[[], str] = BANNER,
+        name: str = "bridle",
+        version: str = VERSION,
     ) -> None:
         self._manager = manager
+        self._name = name
+        self._version = version
         self._answer = answer
         self._banner = banner
         self._channels: list[Channel] = []
@@ -82,43 +69,41 @@ class Server:
         """
         if isinstance(endpoint, str):
             endpoint = Endpoint.parse(endpoint)
-        channel: Channel
-        if endpoint.transport == "unix":
-            channel = await self._listen_on_unix(endpoint)
-        elif endpoint.transport in ("http", "https") and endpoint.dialect == "kea":
+        if endpoint.transport in ("http", "https") and endpoint.dialect == "kea":
             channel = await self._listen_on_http(endpoint, settings or HttpSettings())
         else:
-            raise EndpointError(f"cannot listen on '{endpoint}' yet; a daemon listens on unix: and http:")
+            channel = await self._listen_on_socket(endpoint)
         self._channels.append(channel)
         return channel
 
-    async def _listen_on_unix(self, endpoint: Endpoint) -> Channel:
-        _check_options(endpoint, _UNIX_OPTIONS)
-        mode = endpoint.option("mode")
-        try:
-            file_mode = int(mode, 8) if mode is not None else SOCKET_MODE
-        except ValueError:
-            raise EndpointError(f"endpoint '{endpoint}': mode '{mode}' is not octal, as 0660 is") from None
-        listener = StreamListener(
-            dialect(endpoint.dialect),
-            self._manager.process_command,
-            lambda transport: peer_of_unix(transport.get_extra_info("socket"), endpoint.path),
-        )
-        file = SocketFile.open(
-            endpoint.path,
-            mode=file_mode,
-            owner=endpoint.option("owner"),
-            group=endpoint.option("group"),
-        )
-        try:
-            listener.start(file.socket)
-        except BaseException:
-            file.close()
-            raise
-        return _StreamChannel(endpoint, file, listener)
+    async def _listen_on_socket(self, endpoint: Endpoint) -> Channel:
+        known = dialect(endpoint.dialect)
+        if endpoint.transport not in known.transports:
+            transports = ", ".join(known.transports)
+            raise EndpointError(f"cannot listen on '{endpoint}': {known.name} travels on {transports}")
+        if endpoint.dialect in CTL_DIALECTS:
+            return await open_channel(endpoint, known, self._execute_ctl, CTL_SOCKET_MODE)
+        return await open_channel(endpoint, known, self._manager.process_command, SOCKET_MODE)
+
+    def _execute_ctl(self, command: Command) -> Outcome:
+        return self._manager.process_command(command, self._ctl.definitions)
+
+    @functools.cached_property
+    def _ctl(self) -> Ctl:
+        from bridle.server.ctl import Ctl
+
+        return Ctl(self._manager, self._name, self._version, self._ctl_channels)
+
+    def _ctl_channels(self) -> list[SocketChannel]:
+        return [
+            channel
+            for channel in self._channels
+            if isinstance(channel, SocketChannel) and channel.endpoint.dialect in CTL_DIALECTS
+        ]
 
     async def _listen_on_http(self, endpoint: Endpoint, settings: HttpSettings) -> Channel:
-        _check_options(endpoint, ())
+        for name, _ in endpoint.options:
+            raise EndpointError(f"endpoint '{endpoint}': unknown option '{name}'; known are none")
         if endpoint.transport == "https" and settings.tls is None:
             raise EndpointError(f"'{endpoint}' needs certificates, which a configuration names")
         # Loaded only here: a daemon without HTTP needs no HTTP parser.
@@ -153,10 +138,3 @@ class Server:
         for failure in ends:
             if failure is not None:
                 raise failure
-
-
-def _check_options(endpoint: Endpoint, known: Sequence[str]) -> None:
-    for name, _ in endpoint.options:
-        if name not in known:
-            names = ", ".join(known) or "none"
-            raise EndpointError(f"endpoint '{endpoint}': unknown option '{name}'; known are {names}")

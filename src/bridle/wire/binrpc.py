@@ -338,6 +338,7 @@ def _configure(options: Mapping[str, str]) -> Dialect:
 
 DIALECT = Dialect(
     "binrpc",
+    ("unix", "unixd", "tcp", "udp"),
     BinrpcServer,
     BinrpcClient,
     datagram=BinrpcDatagram,

@@ -114,7 +114,7 @@ class ClientDialect(Protocol):
 
 
 class Dialect(NamedTuple):
-    """A dialect by name, and how a conversation in it is begun.
+    """A dialect by name, the transports that it travels on, and how a conversation in it is begun.
 
     ``client`` takes whether the server shall be asked to keep the connection, where the dialect has words for
     it. ``datagram`` begins the conversation that is one datagram, in dialects that travel so. ``configure``
@@ -123,6 +123,7 @@ class Dialect(NamedTuple):
     """
 
     name: str
+    transports: tuple[str, ...]
     server: Callable[[Peer], ServerDialect]
     client: Callable[[bool], ClientDialect]
     datagram: Callable[[Peer], ServerDialect] | None = None

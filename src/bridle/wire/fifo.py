@@ -313,5 +313,11 @@ def _configure(options: Mapping[str, str]) -> Dialect:
 
 
 DIALECT = Dialect(
-    "fifo", FifoServer, FifoClient, datagram=FifoDatagram, options=OPTIONS, configure=_configure
+    "fifo",
+    ("fifo", "unix", "unixd", "tcp", "udp"),
+    FifoServer,
+    FifoClient,
+    datagram=FifoDatagram,
+    options=OPTIONS,
+    configure=_configure,
 )

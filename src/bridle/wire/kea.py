@@ -195,4 +195,4 @@ class KeaServer:
         return b""
 
 
-DIALECT = Dialect("kea", KeaServer, KeaClient)
+DIALECT = Dialect("kea", ("unix", "http", "https"), KeaServer, KeaClient)
