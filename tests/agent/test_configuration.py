@@ -185,7 +185,7 @@ IN_AGENT = {
     ),
     "endpoint": (
         '"control-sockets": {\n"a": { "endpoint": "udp:127.0.0.1:1" } }',
-        "the client does not speak to 'udp:127.0.0.1:1' yet; it speaks kea over unix and http(s) ({f}:2.6)",
+        "cannot connect to 'udp:127.0.0.1:1': kea travels on unix, http, https ({f}:2.6)",
     ),
     "service port": (
         '"control-sockets": {\n"a": { "socket-type": "http", "socket-port": 0 } }',

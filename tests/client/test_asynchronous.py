@@ -15,7 +15,7 @@ import trustme
 import bridle
 from bridle import AsyncClient, Peer, Server
 from bridle.client import TIMEOUT
-from bridle.client.asynchronous import IDLE_CONNECTIONS, IDLE_TIME
+from bridle.client.pool import IDLE_CONNECTIONS, IDLE_TIME
 from bridle.testing import elapsed
 from tests.support.loops import LOOPS, on_every_loop, on_virtual_clock
 from tests.support.servers import Site, answer, full_backlog, take, until_it_leaves

@@ -135,10 +135,10 @@ async def test_a_path_where_another_listens_is_refused(path: Path, commands: Com
 @pytest.mark.parametrize(
     ("endpoint", "text"),
     [
-        ("binrpc+tcp:127.0.0.1:0", "cannot listen on 'binrpc+tcp:127.0.0.1:0' yet"),
-        ("unixd:/run/x", "cannot listen on 'unixd:/run/x' yet"),
-        ("qb:crmd", "cannot listen on 'qb:crmd' yet"),
-        ("binrpc+http://127.0.0.1:0", "cannot listen on 'binrpc+http://127.0.0.1:0' yet"),
+        ("tcp:127.0.0.1:0", "cannot listen on 'tcp:127.0.0.1:0': kea travels on unix, http, https"),
+        ("unixd:/run/x", "cannot listen on 'unixd:/run/x': kea travels on"),
+        ("qb:crmd", "unknown dialect 'pacemaker'"),
+        ("binrpc+http://127.0.0.1:0", "cannot listen on 'binrpc+http://127.0.0.1:0': binrpc travels on"),
         ("sctp:127.0.0.1:0", "unknown transport 'sctp'"),
         ("nonsense", "is not TRANSPORT:ADDRESS"),
         ("http://127.0.0.1:0/?mode=0600", "unknown option 'mode'; known are none"),

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import msgspec
 
-from bridle.client.asynchronous import Pool, Talk
 from bridle.client.calls import authorization
+from bridle.client.pool import Pool, Talk
 from bridle.core.errors import ArgumentError, DeadlineExceeded, RemoteProtocolError, TransportError
 from bridle.core.messages import Command, Response
 from bridle.core.results import Result

@@ -1,366 +1,33 @@
-"""The asyncio client: connections that are kept where the server allows it, deadlines by one timer a call."""
+"""The asyncio client."""
 
 from __future__ import annotations
 
-import abc
 import asyncio
-import os
-import re
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from bridle.client import TIMEOUT
 from bridle.client.calls import (
-    BACKLOG_PAUSE,
     as_endpoint,
     authorization,
     conversation,
+    is_delimited,
+    is_pipelined,
     make_command,
     one,
     value_of,
 )
-from bridle.core.errors import DeadlineExceeded, RemoteProtocolError, TransportError
+from bridle.client.pool import Pool
 from bridle.core.messages import JSON, Command, Response
 from bridle.net.endpoint import Endpoint
-from bridle.net.poller import Poller
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["AsyncClient", "Pool", "Talk"]
+__all__ = ["AsyncClient"]
 
-# Connections that wait for another call; more are closed when their call is done.
-IDLE_CONNECTIONS = 32
-# Seconds after which a kept connection is not trusted any more: servers close theirs after 30 (HTTP) or 60,
-# and a question that crosses the end would be lost.
-IDLE_TIME = 20.0
-# Bytes read at once; Kea sends 32 KiB at a time. A larger buffer costs more to make than it saves.
-READ_SIZE = 64 * 1024
-
-Q = TypeVar("Q")
-A = TypeVar("A")
 C = TypeVar("C", bound="AsyncClient")
-_Q = TypeVar("_Q", contravariant=True)
-_A = TypeVar("_A", covariant=True)
-
-
-class Talk(Protocol[_Q, _A]):
-    """One connection's conversation: questions to bytes, bytes to answers."""
-
-    @property
-    def reusable(self) -> bool:
-        """True when another question may be sent after what was received so far."""
-        ...
-
-    def request(self, question: _Q, /) -> bytes:
-        """Write a question."""
-        ...
-
-    def receive(self, data: bytes, /) -> Sequence[_A]:
-        """Take bytes; give the answers they complete."""
-        ...
-
-    def receive_eof(self) -> Sequence[_A]:
-        """Take note that the server has closed; give the answers that completes."""
-        ...
-
-
-class _Exchange(abc.ABC, Generic[Q, A]):
-    """One connection: asks one question at a time. How bytes travel is the subclasses' business."""
-
-    def __init__(self, talk: Talk[Q, A], endpoint: str) -> None:
-        self._talk = talk
-        self._endpoint = endpoint
-        self._answer: asyncio.Future[A] | None = None
-        self._begun = False
-        self.open: bool = False
-        self.rested: float = 0.0
-
-    @abc.abstractmethod
-    def _send(self, data: bytes) -> None:
-        """Send bytes."""
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Close at once."""
-
-    @property
-    def reusable(self) -> bool:
-        """True when another question may be asked here."""
-        return self.open and self._answer is None and self._talk.reusable
-
-    def ask(self, question: Q) -> asyncio.Future[A]:
-        """Send a question; the future of its answer."""
-        answer = self._answer = asyncio.get_running_loop().create_future()
-        self._begun = False
-        if self.open:
-            self._send(self._talk.request(question))
-        else:
-            self._fail(TransportError("End of file", endpoint=self._endpoint))
-        return answer
-
-    def done(self) -> None:
-        """The answer was taken, or nobody waits for it any more."""
-        self._answer = None
-
-    def expire(self) -> None:
-        """Give up on the answer."""
-        self._fail(DeadlineExceeded("no answer in time", endpoint=self._endpoint))
-        self.close()
-
-    def _received(self, data: bytes) -> None:
-        self._begun = True
-        self._take(lambda: self._talk.receive(data))
-
-    def _ended(self, error: Exception | None) -> None:
-        """The server sends no more."""
-        if self.open:
-            self.open = False
-            if self._begun and error is None:
-                self._take(self._talk.receive_eof)
-        text = _reason(error) if isinstance(error, OSError) else "End of file"
-        self._fail(TransportError(text, endpoint=self._endpoint))
-
-    def _take(self, receive: Callable[[], Sequence[A]]) -> None:
-        try:
-            answers = receive()
-        except RemoteProtocolError as error:
-            self._fail(RemoteProtocolError(error.text, error.data, endpoint=self._endpoint))
-            self.close()
-            return
-        if not answers:
-            return
-        if self._answer is None or self._answer.done() or len(answers) > 1:
-            # Nobody asked: whatever follows could be taken for the answer to something else.
-            self.close()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(answers[0])
-
-    def _fail(self, error: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
-
-
-class _TransportExchange(_Exchange[Q, A], asyncio.Protocol):
-    """Over a transport of the event loop: TCP and TLS."""
-
-    _transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self.open = True
-
-    def data_received(self, data: bytes) -> None:
-        self._received(data)
-
-    def eof_received(self) -> bool:
-        self._ended(None)
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._ended(exc)
-
-    def _send(self, data: bytes) -> None:
-        self._transport.write(data)
-
-    def close(self) -> None:
-        self.open = False
-        self._transport.abort()
-
-
-class _SocketExchange(_Exchange[Q, A]):
-    """Straight on a unix socket. Most servers close after each answer, and a transport for one exchange
-    costs more than the exchange."""
-
-    def __init__(self, talk: Talk[Q, A], endpoint: str, path: str, poller: Poller) -> None:
-        super().__init__(talk, endpoint)
-        self._poller = poller
-        self._unsent = b""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            self._socket.connect(path)
-        except BaseException:
-            self._socket.close()
-            raise
-        self.open = True
-        poller.watch(self._socket.fileno(), self._readable)
-
-    def _send(self, data: bytes) -> None:
-        try:
-            sent = self._socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            # The answer may be there all the same: a server that refuses says why before it closes.
-            self._unsent = b""
-            asyncio.get_running_loop().call_soon(self._broken, error)
-            return
-        self._unsent = data[sent:]
-        if self._unsent:
-            asyncio.get_running_loop().add_writer(self._socket, self._writable)
-
-    def _broken(self, error: OSError) -> None:
-        if self.open:
-            self._readable()
-        if self.open:
-            self._ended(error)
-            self.close()
-
-    def _writable(self) -> None:
-        asyncio.get_running_loop().remove_writer(self._socket)
-        self._send(self._unsent)
-
-    def _readable(self) -> None:
-        try:
-            data = self._socket.recv(READ_SIZE)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._ended(error)
-            self.close()
-            return
-        if data:
-            self._received(data)
-        else:
-            self._ended(None)
-            self.close()
-
-    def close(self) -> None:
-        self.open = False
-        descriptor = self._socket.fileno()
-        if descriptor >= 0:
-            self._poller.forget(descriptor)
-            if self._unsent:
-                asyncio.get_running_loop().remove_writer(self._socket)
-            self._socket.close()
-
-
-class Pool(Generic[Q, A]):
-    """The connections to one endpoint: those that are kept are used again, others are made anew."""
-
-    def __init__(
-        self, endpoint: Endpoint, begin: Callable[[], Talk[Q, A]], tls: ssl.SSLContext | None = None
-    ) -> None:
-        self._endpoint = endpoint
-        self._name = str(endpoint)
-        self._begin = begin
-        self._tls = tls
-        self._idle: list[_Exchange[Q, A]] = []
-        self._poller: Poller | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closing = False
-
-    async def exchange(self, question: Q, timeout: float) -> A:
-        """Ask a question and wait for its answer, ``timeout`` seconds at the most, connecting included.
-
-        Raises:
-            TransportError, DeadlineExceeded, RemoteProtocolError: there is no answer; nothing is sent twice.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        self._closing = False
-        if self._loop is not loop:
-            # Nobody would notice an answer on what belongs to another loop, which has ended.
-            self._loop, self._poller = loop, None
-            self._idle.clear()
-        connection = self._kept() or await self._connect(deadline)
-        timer = loop.call_at(deadline, connection.expire)
-        try:
-            result = await connection.ask(question)
-            connection.done()
-            self._keep(connection)
-        except BaseException:
-            connection.done()
-            connection.close()
-            raise
-        finally:
-            timer.cancel()
-            if self._closing:
-                self.close()
-        return result
-
-    def _kept(self) -> _Exchange[Q, A] | None:
-        oldest = asyncio.get_running_loop().time() - IDLE_TIME
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.reusable and connection.rested >= oldest:
-                return connection
-            connection.close()
-        return None
-
-    def _keep(self, connection: _Exchange[Q, A]) -> None:
-        if connection.reusable and len(self._idle) < IDLE_CONNECTIONS:
-            connection.rested = asyncio.get_running_loop().time()
-            self._idle.append(connection)
-        else:
-            connection.close()
-
-    async def _connect(self, deadline: float) -> _Exchange[Q, A]:
-        try:
-            if deadline <= asyncio.get_running_loop().time():
-                raise TimeoutError
-            if self._endpoint.transport == "unix":
-                return await self._connect_unix(deadline)
-            async with asyncio.timeout_at(deadline):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: _TransportExchange(self._begin(), self._name),
-                    self._endpoint.host,
-                    self._endpoint.port,
-                    ssl=self._secure(),
-                )
-            return connection
-        except TimeoutError as error:
-            raise DeadlineExceeded("no connection in time", endpoint=self._name) from error
-        except OSError as error:
-            raise TransportError(_reason(error), endpoint=self._name) from error
-        except UnicodeError as error:
-            text = f"no host can have this name: {error}"
-            raise TransportError(text, endpoint=self._name) from error
-
-    async def _connect_unix(self, deadline: float) -> _Exchange[Q, A]:
-        while True:
-            try:
-                return _SocketExchange(self._begin(), self._name, self._endpoint.path, self._watch())
-            except BlockingIOError:
-                loop = asyncio.get_running_loop()
-                left = deadline - loop.time()
-                if left <= 0:
-                    raise TimeoutError from None
-                await asyncio.sleep(min(BACKLOG_PAUSE, left))
-
-    def _watch(self) -> Poller:
-        if self._poller is None:
-            self._poller = Poller()
-        return self._poller
-
-    def _secure(self) -> ssl.SSLContext | None:
-        if self._endpoint.transport != "https":
-            return None
-        if self._tls is None:
-            from bridle.access.tls import client_context
-
-            self._tls = client_context()
-        return self._tls
-
-    def close(self) -> None:
-        """Close the connections that are kept."""
-        self._closing = True
-        while self._idle:
-            self._idle.pop().close()
-        if self._poller is not None and self._poller.idle:
-            self._poller.close()
-            self._poller = None
-
-
-def _reason(error: OSError) -> str:
-    text = error.strerror or str(error) or "End of file"
-    # asyncio puts its own words in the place of the reason why a TCP connection failed, for each address.
-    if "Connect call failed" in text:
-        number = re.search(r"\[Errno (\d+)\]", str(error))
-        return os.strerror(int(number[1])) if number else text
-    return text
 
 
 class AsyncClient:
@@ -379,7 +46,10 @@ class AsyncClient:
         self.timeout = timeout
         headers = authorization(self.endpoint, user, password)
         self._pool: Pool[Command, Sequence[Response]] = Pool(
-            self.endpoint, lambda: conversation(self.endpoint, headers, keep=True), tls
+            self.endpoint,
+            lambda reply="": conversation(self.endpoint, headers, keep=True, reply=reply),
+            tls,
+            delimited=is_delimited(self.endpoint),
         )
 
     async def call(
@@ -413,6 +83,29 @@ class AsyncClient:
             TransportError, DeadlineExceeded, RemoteProtocolError: as :meth:`bridle.Client.call`.
         """
         return list(await self._exchange(make_command(name, arguments, services), timeout))
+
+    async def execute_many(
+        self, calls: Iterable[tuple[str, JSON]], *, timeout: float | None = None
+    ) -> list[Response]:
+        """Send several commands, each a name and its arguments, and return their answers in that order,
+        whatever the results. Where the dialect allows it they are sent without waiting for the answers
+        between; ``timeout`` bounds the whole.
+
+        Raises:
+            TransportError, DeadlineExceeded, RemoteProtocolError: as :meth:`bridle.Client.call`; answers that
+            had come by then are lost.
+        """
+        commands = [make_command(name, arguments, None) for name, arguments in calls]
+        timeout = self.timeout if timeout is None else timeout
+        if commands and is_pipelined(self.endpoint):
+            answers = await self._pool.exchange_many(commands, timeout)
+            return [one(answer, self.endpoint) for answer in answers]
+        deadline = asyncio.get_running_loop().time() + timeout
+        found = []
+        for command in commands:
+            left = deadline - asyncio.get_running_loop().time()
+            found.append(one(await self._pool.exchange(command, left), self.endpoint))
+        return found
 
     async def _exchange(self, command: Command, timeout: float | None) -> Sequence[Response]:
         return await self._pool.exchange(command, self.timeout if timeout is None else timeout)

@@ -5,23 +5,24 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from bridle.client import TIMEOUT
 from bridle.client.calls import (
-    BACKLOG_PAUSE,
     Conversation,
     as_endpoint,
     authorization,
     conversation,
+    is_delimited,
+    is_pipelined,
     make_command,
     one,
     value_of,
 )
+from bridle.client.connecting import CHUNK, DATAGRAMS, Carrier, FifoCarrier, connect_carrier, set_deadline
 from bridle.core.errors import DeadlineExceeded, RemoteProtocolError, TransportError
 from bridle.core.messages import JSON, Command, Response
 from bridle.net.endpoint import Endpoint
@@ -31,15 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-_CHUNK = 256 * 1024
 C = TypeVar("C", bound="Client")
-_Address = tuple[
-    socket.AddressFamily,
-    socket.SocketKind,
-    int,
-    str,
-    tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes],
-]
 
 
 class Client:
@@ -95,10 +88,30 @@ class Client:
         """
         return list(self._exchange(make_command(name, arguments, services), timeout))
 
+    def execute_many(
+        self, calls: Iterable[tuple[str, JSON]], *, timeout: float | None = None
+    ) -> list[Response]:
+        """Send several commands, each a name and its arguments, and return their answers in that order,
+        whatever the results. Where the dialect allows it they are sent without waiting for the answers
+        between; ``timeout`` bounds the whole.
+
+        Raises:
+            TransportError, DeadlineExceeded, RemoteProtocolError: as :meth:`call`; answers that had come by
+            then are lost.
+        """
+        commands = [make_command(name, arguments, None) for name, arguments in calls]
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        if is_pipelined(self.endpoint):
+            return [one(answers, self.endpoint) for answers in self._ask(commands, deadline)]
+        return [one(self._ask([command], deadline)[0], self.endpoint) for command in commands]
+
     def _exchange(self, command: Command, timeout: float | None) -> Sequence[Response]:
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        return self._ask([command], deadline)[0]
+
+    def _ask(self, commands: Sequence[Command], deadline: float) -> Sequence[Sequence[Response]]:
         try:
-            return self._channel.exchange(command, deadline)
+            return self._channel.exchange(commands, deadline) if commands else []
         except BaseException:
             self._channel.close()
             raise
@@ -126,155 +139,111 @@ class _Channel:
         self._endpoint = endpoint
         self._headers = headers
         self._tls = tls
-        self._socket: socket.socket | None = None
+        self._delimited = is_delimited(endpoint)
+        self._carrier: Carrier | None = None
         self._conversation: Conversation | None = None
         self._calls = 0
 
-    def exchange(self, command: Command, deadline: float) -> Sequence[Response]:
+    def exchange(self, commands: Sequence[Command], deadline: float) -> Sequence[Sequence[Response]]:
         where = str(self._endpoint)
         try:
-            sock, conversation = self._open(deadline)
+            carrier, conversation = self._open(deadline)
             self._calls += 1
-            answers = self._ask(sock, conversation, conversation.request(command), deadline)
+            request = b"".join(conversation.request(command) for command in commands)
+            answers = self._ask(carrier, conversation, request, len(commands), deadline)
         except TimeoutError as error:
             raise DeadlineExceeded("no answer in time", endpoint=where) from error
         except RemoteProtocolError as error:
             raise RemoteProtocolError(error.text, error.data, endpoint=where) from error
         except OSError as error:
             raise TransportError(error.strerror or str(error), endpoint=where) from error
-        # More answers than one: whatever follows could be taken for the answer to something else.
-        if len(answers) > 1 or not conversation.reusable:
+        # More answers than asked for: whatever follows could be taken for the answer to something else.
+        if len(answers) > len(commands) or not conversation.reusable:
             self.close()
-        return answers[0]
+        return answers
 
-    def _open(self, deadline: float) -> tuple[socket.socket, Conversation]:
-        if self._socket is not None and self._conversation is not None:
-            if not _has_ended(self._socket):
-                return self._socket, self._conversation
+    def _open(self, deadline: float) -> tuple[Carrier, Conversation]:
+        if self._carrier is not None and self._conversation is not None:
+            if not _has_ended(self._carrier):
+                return self._carrier, self._conversation
             self.close()
-        self._socket = _connect(self._endpoint, self._tls, deadline)
+        self._carrier = connect_carrier(self._endpoint, self._tls, deadline)
+        reply = self._carrier.reply if isinstance(self._carrier, FifoCarrier) else ""
         # A first call does not ask to keep the connection: most clients make only one.
-        self._conversation = conversation(self._endpoint, self._headers, keep=self._calls > 0)
-        return self._socket, self._conversation
+        self._conversation = conversation(self._endpoint, self._headers, keep=self._calls > 0, reply=reply)
+        return self._carrier, self._conversation
 
     def _ask(
-        self, sock: socket.socket, conversation: Conversation, request: bytes, deadline: float
+        self, carrier: Carrier, conversation: Conversation, request: bytes, count: int, deadline: float
     ) -> Sequence[Sequence[Response]]:
-        _set_deadline(sock, deadline)
+        set_deadline(carrier, deadline)
         try:
-            sock.sendall(request)
+            if count > 1:
+                return self._pipeline(carrier, conversation, request, count, deadline)
+            carrier.sendall(request)
+            if not self._delimited and self._endpoint.transport not in DATAGRAMS:
+                carrier.shutdown(socket.SHUT_WR)
         except (BrokenPipeError, ConnectionResetError):
             # The answer may be there all the same: a server that refuses says why before it closes.
             with contextlib.suppress(OSError, RemoteProtocolError):
-                return self._receive(sock, conversation, deadline)
+                return self._receive(carrier, conversation, count, deadline)
             raise
-        return self._receive(sock, conversation, deadline)
+        return self._receive(carrier, conversation, count, deadline)
 
     def _receive(
-        self, sock: socket.socket, conversation: Conversation, deadline: float
+        self, carrier: Carrier, conversation: Conversation, count: int, deadline: float
     ) -> Sequence[Sequence[Response]]:
         begun = False
+        answers: list[Sequence[Response]] = []
+        datagram = self._endpoint.transport in DATAGRAMS
         while True:
-            _set_deadline(sock, deadline)
-            data = sock.recv(_CHUNK)
+            set_deadline(carrier, deadline)
+            data = carrier.recv(CHUNK)
             if not data and not begun:
                 raise ConnectionError("End of file")
             begun = True
-            answers = conversation.receive(data) if data else conversation.receive_eof()
-            if answers:
+            if data:
+                answers += conversation.receive(data)
+            if not data or (datagram and not self._delimited):
+                answers += conversation.receive_eof()
+            if len(answers) >= count:
                 return answers
             if not data:
                 raise ConnectionError("End of file")
 
+    def _pipeline(
+        self, carrier: Carrier, conversation: Conversation, request: bytes, count: int, deadline: float
+    ) -> Sequence[Sequence[Response]]:
+        """Send while answers come in: a server that cannot send reads no more."""
+        assert isinstance(carrier, socket.socket)
+        answers: list[Sequence[Response]] = []
+        unsent = memoryview(request)
+        poll = select.poll()
+        poll.register(carrier, select.POLLIN | select.POLLOUT)
+        while unsent:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError
+            for _, event in poll.poll(remaining * 1000):
+                if event & select.POLLOUT:
+                    unsent = unsent[carrier.send(unsent, socket.MSG_DONTWAIT) :]
+                if event & (select.POLLIN | select.POLLHUP):
+                    data = carrier.recv(CHUNK)
+                    if not data:
+                        raise ConnectionError("End of file")
+                    answers += conversation.receive(data)
+        if len(answers) < count:
+            answers += self._receive(carrier, conversation, count - len(answers), deadline)
+        return answers
+
     def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = self._conversation = None
+        if self._carrier is not None:
+            self._carrier.close()
+        self._carrier = self._conversation = None
 
 
-def _connect(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
-    if endpoint.transport == "unix":
-        return _connect_unix(endpoint.path, deadline)
-    sock = _connect_to_first(_resolve(endpoint.host, endpoint.port, deadline), deadline)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if endpoint.transport == "http":
-        return sock
-    try:
-        _set_deadline(sock, deadline)
-        if tls is None:
-            from bridle.access.tls import client_context
-
-            tls = client_context()
-        return tls.wrap_socket(sock, server_hostname=endpoint.host)
-    except BaseException:
-        sock.close()
-        raise
-
-
-def _connect_unix(path: str, deadline: float) -> socket.socket:
-    while True:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            _set_deadline(sock, deadline)
-            sock.connect(path)
-            return sock
-        except BlockingIOError:
-            sock.close()
-            time.sleep(BACKLOG_PAUSE)
-        except BaseException:
-            sock.close()
-            raise
-
-
-def _resolve(host: str, port: int, deadline: float) -> list[_Address]:
-    """Look a host up. The resolver knows no deadline, so it is left behind where it takes too long."""
-    if host.replace(".", "").isdigit() or ":" in host:
-        return [*socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)]
-    found: list[_Address] = []
-    failed: list[OSError] = []
-
-    def look_up() -> None:
-        try:
-            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            failed.append(error)
-        except UnicodeError as error:
-            failed.append(OSError(f"no host can have this name: {error}"))
-
-    thread = threading.Thread(target=look_up, name=f"look up {host}", daemon=True)
-    thread.start()
-    thread.join(max(deadline - time.monotonic(), 0))
-    if failed:
-        raise failed[0]
-    if thread.is_alive():
-        raise TimeoutError
-    return found
-
-
-def _connect_to_first(addresses: list[_Address], deadline: float) -> socket.socket:
-    """Connect to the first address that answers."""
-    failure: OSError = OSError("the name has no addresses")
-    for family, kind, protocol, _, address in addresses:
-        sock = socket.socket(family, kind, protocol)
-        try:
-            _set_deadline(sock, deadline)
-            sock.connect(address)
-            return sock
-        except OSError as error:
-            sock.close()
-            failure = error
-    raise failure
-
-
-def _set_deadline(sock: socket.socket, deadline: float) -> None:
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise TimeoutError
-    sock.settimeout(remaining)
-
-
-def _has_ended(sock: socket.socket) -> bool:
+def _has_ended(carrier: Carrier) -> bool:
     """True when the server has closed a kept connection, or has sent what nobody asked for."""
     poll = select.poll()
-    poll.register(sock, select.POLLIN)
+    poll.register(carrier.fileno(), select.POLLIN)
     return bool(poll.poll(0))

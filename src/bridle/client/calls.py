@@ -20,6 +20,8 @@ __all__ = [
     "as_endpoint",
     "authorization",
     "conversation",
+    "is_delimited",
+    "is_pipelined",
     "make_command",
     "one",
     "value_of",
@@ -29,7 +31,6 @@ __all__ = [
 BACKLOG_PAUSE = 0.01
 
 Services = str | Sequence[str] | None
-_TRANSPORTS = ("unix", "http", "https")
 
 
 def as_endpoint(endpoint: str | Endpoint) -> Endpoint:
@@ -42,10 +43,10 @@ def as_endpoint(endpoint: str | Endpoint) -> Endpoint:
         if endpoint.startswith(("/", "./", "../")):
             endpoint = f"unix:{endpoint}"
         endpoint = Endpoint.parse(endpoint)
-    if endpoint.transport not in _TRANSPORTS or endpoint.dialect != "kea":
-        raise EndpointError(
-            f"the client does not speak to '{endpoint}' yet; it speaks kea over unix and http(s)"
-        )
+    transports = dialect(endpoint.dialect).transports
+    if endpoint.transport not in transports:
+        known = ", ".join(transports)
+        raise EndpointError(f"cannot connect to '{endpoint}': {endpoint.dialect} travels on {known}")
     return endpoint
 
 
@@ -108,13 +109,30 @@ class _Stream:
         return [(answer,) for answer in self._dialect.receive_eof()]
 
 
-def conversation(endpoint: Endpoint, headers: Mapping[str, str], *, keep: bool) -> Conversation:
-    """Begin a conversation on a new connection to ``endpoint``."""
-    if endpoint.transport == "unix":
+def conversation(
+    endpoint: Endpoint, headers: Mapping[str, str], *, keep: bool, reply: str = ""
+) -> Conversation:
+    """Begin a conversation on a new connection to ``endpoint``. ``reply`` names the FIFO of the answer, where
+    that is what the connection is."""
+    if endpoint.transport not in ("http", "https"):
+        if reply:
+            from bridle.wire.fifo import FifoClient
+
+            return _Stream(FifoClient(keep, reply))
         return _Stream(dialect(endpoint.dialect).client(keep))
     from bridle.wire.kea_http import KeaHttpClient
 
     return KeaHttpClient(endpoint.host, endpoint.port, endpoint.path, headers)
+
+
+def is_delimited(endpoint: Endpoint) -> bool:
+    """True when an answer from there shows where it ends; others end with the server's bytes."""
+    return dialect(endpoint.dialect).delimited
+
+
+def is_pipelined(endpoint: Endpoint) -> bool:
+    """True when commands may be sent there before those before them are answered."""
+    return endpoint.transport in ("unix", "tcp") and dialect(endpoint.dialect).pipelining
 
 
 def one(responses: Sequence[Response], endpoint: Endpoint) -> Response:

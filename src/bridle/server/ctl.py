@@ -50,16 +50,21 @@ class CtlChannel(Protocol):
 
 
 class Ctl:
-    """The methods of one server. ``name`` and ``version`` are the daemon's."""
+    """The methods of one server. ``name`` and ``version`` are the daemon's, ``began`` is its start."""
 
     def __init__(
-        self, manager: CommandManager, name: str, version: str, channels: Callable[[], Iterable[CtlChannel]]
+        self,
+        manager: CommandManager,
+        name: str,
+        version: str,
+        began: float,
+        channels: Callable[[], Iterable[CtlChannel]],
     ) -> None:
         self._manager = manager
         self._name = name
         self._version = version
         self._channels = channels
-        self._began = time.time()
+        self._began = began
         methods: dict[str, Callable[..., object]] = {
             "core.arg": self.arg,
             "core.echo": self.echo,

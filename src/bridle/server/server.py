@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ class Server:
         self._manager = manager
         self._name = name
         self._version = version
+        self._began = time.time()
         self._answer = answer
         self._banner = banner
         self._channels: list[Channel] = []
@@ -92,7 +94,7 @@ class Server:
     def _ctl(self) -> Ctl:
         from bridle.server.ctl import Ctl
 
-        return Ctl(self._manager, self._name, self._version, self._ctl_channels)
+        return Ctl(self._manager, self._name, self._version, self._began, self._ctl_channels)
 
     def _ctl_channels(self) -> list[SocketChannel]:
         return [

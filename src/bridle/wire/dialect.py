@@ -119,7 +119,8 @@ class Dialect(NamedTuple):
     ``client`` takes whether the server shall be asked to keep the connection, where the dialect has words for
     it. ``datagram`` begins the conversation that is one datagram, in dialects that travel so. ``configure``
     gives the dialect with other settings; ``options`` are their names. ``pipelining`` says that commands may
-    be sent before those before them are answered.
+    be sent before those before them are answered; ``delimited``, that an answer shows where it ends: one that
+    does not ends with the connection, or with its datagram.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Dialect(NamedTuple):
     options: tuple[str, ...] = ()
     configure: Callable[[Mapping[str, str]], Dialect] | None = None
     pipelining: bool = False
+    delimited: bool = True
 
     def configured(self, options: Mapping[str, str]) -> Dialect:
         """The dialect with these settings.

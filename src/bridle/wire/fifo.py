@@ -250,23 +250,24 @@ def _fault_of(response: Response) -> str:
 class FifoClient:
     """The client's side: one request; the answer ends where the server's bytes end.
 
-    Values are text, each line one; a struct is its line, which :func:`~bridle.wire.fifo_text.parse_struct`
-    reads.
+    ``reply`` names the FIFO that the answer is to come by. Values are text, each line one; a struct is its
+    line, which :func:`~bridle.wire.fifo_text.parse_struct` reads.
     """
 
     reusable: bool = False
 
-    def __init__(self, keep: bool = False) -> None:
+    def __init__(self, keep: bool = False, reply: str = "") -> None:
+        self._reply = reply
         self._name = ""
         self._answer = bytearray()
 
-    def request(self, command: Command, reply: str = "") -> bytes:
-        """Write a request; ``reply`` names the FIFO of the answer."""
+    def request(self, command: Command) -> bytes:
+        """Write a request."""
         self._name = command.name
         value = command.arguments
         values = [] if value is UNSET else value if isinstance(value, list) else [value]
         lines = "".join(f"{_parameter(one)}\n" for one in values)
-        return f":{command.name}:{reply}\n{lines}\n".encode()
+        return f":{command.name}:{self._reply}\n{lines}\n".encode()
 
     def receive(self, data: bytes) -> Sequence[Response]:
         """Take bytes; the answer is complete only with their end."""
@@ -320,4 +321,5 @@ DIALECT = Dialect(
     datagram=FifoDatagram,
     options=OPTIONS,
     configure=_configure,
+    delimited=False,
 )
