@@ -15,7 +15,7 @@ import msgspec
 
 from bridle.access.tls import client_context
 from bridle.agent.configuration import AgentSettings, agent_channels, describe, read_settings
-from bridle.agent.forwarding import KeaService, Service, ServiceSettings, not_configured
+from bridle.agent.forwarding import Service, ServiceSettings, make_service, not_configured
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.results import Result
@@ -123,7 +123,7 @@ class Agent(Daemon):
         if known is not None and known.settings == settings and settings.tls_files is None:
             return known
         tls = client_context(*settings.tls_files) if settings.tls_files else None
-        return KeaService(settings, tls)
+        return make_service(settings, tls)
 
     async def stop(self) -> None:
         """Close what is kept open to services, and unload the plugins."""

@@ -2,13 +2,15 @@
 more.
 
 A ``control-sockets`` entry may have any name. Beyond Kea's ``unix`` it may be ``http`` or ``https`` (with
-``socket-address`` and ``socket-port``, for Kea ≥ 2.7.2), or name any ``endpoint`` of the client; ``timeout``
-(seconds) and ``connections`` bound what the agent does with it.
+``socket-address`` and ``socket-port``, for Kea ≥ 2.7.2), ``binrpc`` or ``fifo`` (with Kamailio's address as
+``socket-name``), or name any ``endpoint`` of the client; ``timeout`` (seconds) and ``connections`` bound what
+the agent does with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -21,6 +23,7 @@ from bridle.daemon.channels import ChannelSettings, read_http
 from bridle.daemon.document import Document
 from bridle.daemon.plugins import PluginSettings, check_library
 from bridle.net.endpoint import Endpoint
+from bridle.net.kamailio_address import DEFAULT_ADDRESS, read_address
 
 __all__ = ["AgentSettings", "agent_channels", "describe", "read_settings"]
 
@@ -164,6 +167,8 @@ class _Reader:
             if not isinstance(name, str) or not name:
                 raise self._document.error("Mandatory 'socket-name' parameter missing", path)
             return Endpoint("unix", path=name)
+        if kind in ("binrpc", "fifo"):
+            return self._kamailio("fifo" if kind == "fifo" else "binrpc", service, path)
         if kind in ("http", "https"):
             # Whoever names certificates wants TLS, as a listener that names them speaks it.
             kind = "https" if service.get("trust-anchor") else kind
@@ -181,6 +186,18 @@ class _Reader:
                 password=str(service.get("password", "")),
             )
         raise self._document.error(f"Invalid 'socket-type' parameter value {kind}", [*path, "socket-type"])
+
+    def _kamailio(
+        self, kind: Literal["binrpc", "fifo"], service: Mapping[str, JSON], path: list[str | int]
+    ) -> Endpoint:
+        """A place in Kamailio's grammar; its own default for ``binrpc``."""
+        name = service.get("socket-name", DEFAULT_ADDRESS if kind == "binrpc" else "")
+        if not isinstance(name, str) or not name:
+            raise self._document.error("Mandatory 'socket-name' parameter missing", path)
+        try:
+            return read_address(name, kind)
+        except EndpointError as error:
+            raise self._document.error(str(error), [*path, "socket-name"]) from error
 
     def _plugins(self, agent: Mapping[str, JSON]) -> list[PluginSettings]:
         found = []

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol
 
 import msgspec
 
-from bridle.client.calls import authorization
-from bridle.client.pool import Pool, Talk
+from bridle.client.calls import authorization, conversation, is_delimited, one
+from bridle.client.pool import A, Pool, Q, Talk
 from bridle.core.errors import ArgumentError, DeadlineExceeded, RemoteProtocolError, TransportError
 from bridle.core.messages import Command, Response
 from bridle.core.results import Result
@@ -21,7 +22,7 @@ from bridle.wire.kea_client import KeaForwarder
 from bridle.wire.kea_http import KeaHttpForwarder
 from bridle.wire.kea_messages import check_answer, encode_answer, encode_forwarded
 
-__all__ = ["CONNECTIONS", "TIMEOUT", "Service", "ServiceSettings", "not_configured"]
+__all__ = ["CONNECTIONS", "TIMEOUT", "Service", "ServiceSettings", "make_service", "not_configured"]
 
 _log = logging.getLogger("bridle.agent")
 
@@ -92,20 +93,28 @@ class _Turns:
         self._free += 1
 
 
-class KeaService:
-    """A service that speaks the ``kea`` dialect, on a unix socket or over HTTP."""
+class _PooledService(abc.ABC, Generic[Q, A]):
+    """A service with connections of its own, so many commands at a time, and a deadline for each."""
 
-    def __init__(self, settings: ServiceSettings, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, settings: ServiceSettings, pool: Pool[Q, A]) -> None:
         self.settings = settings
         self._turns = _Turns(settings.connections)
         self._closed = False
-        self._pool: Pool[bytes, bytes] = Pool(settings.endpoint, _talk_with(settings.endpoint), tls)
+        self._pool = pool
+
+    @abc.abstractmethod
+    def _question(self, command: Command) -> Q:
+        """A command as the pool sends it."""
+
+    @abc.abstractmethod
+    def _text(self, answer: A) -> bytes:
+        """An answer as JSON."""
 
     async def forward(self, command: Command) -> bytes:
-        """Pass a command on and return its answer as it came."""
+        """Pass a command on and return its answer."""
         name = self.settings.name
         try:
-            return check_answer(await self._exchange(encode_forwarded(command)))
+            return self._text(await self._exchange(self._question(command)))
         except ArgumentError as error:
             return _failure(error.text)
         except DeadlineExceeded as error:
@@ -125,7 +134,7 @@ class KeaService:
             if self._closed:
                 self._pool.close()
 
-    async def _exchange(self, text: bytes) -> bytes:
+    async def _exchange(self, question: Q) -> A:
         timeout = self.settings.timeout
         turns = self._turns
         if not turns.take():
@@ -138,7 +147,7 @@ class KeaService:
                 raise DeadlineExceeded("no turn in time", endpoint=str(self.settings.endpoint)) from error
             timeout = deadline - loop.time()
         try:
-            return await self._pool.exchange(text, timeout)
+            return await self._pool.exchange(question, timeout)
         finally:
             turns.give_back()
 
@@ -146,6 +155,46 @@ class KeaService:
         """Close the connections that are kept, and those of commands on their way once they are answered."""
         self._closed = True
         self._pool.close()
+
+
+class KeaService(_PooledService[bytes, bytes]):
+    """A service that speaks the ``kea`` dialect, on a unix socket or over HTTP: texts are passed on as they
+    came."""
+
+    def __init__(self, settings: ServiceSettings, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(settings, Pool(settings.endpoint, _talk_with(settings.endpoint), tls))
+
+    def _question(self, command: Command) -> bytes:
+        return encode_forwarded(command)
+
+    def _text(self, answer: bytes) -> bytes:
+        return check_answer(answer)
+
+
+class DialectService(_PooledService[Command, Sequence[Response]]):
+    """A service that speaks another dialect: commands and answers cross by the table of results."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        endpoint = settings.endpoint
+        pool: Pool[Command, Sequence[Response]] = Pool(
+            endpoint,
+            lambda reply="": conversation(endpoint, {}, keep=True, reply=reply),
+            delimited=is_delimited(endpoint),
+        )
+        super().__init__(settings, pool)
+
+    def _question(self, command: Command) -> Command:
+        return Command(command.name, command.arguments, command.peer)
+
+    def _text(self, answer: Sequence[Response]) -> bytes:
+        return encode_answer(one(answer, self.settings.endpoint))
+
+
+def make_service(settings: ServiceSettings, tls: ssl.SSLContext | None = None) -> Service:
+    """The service that these settings ask for."""
+    if settings.endpoint.dialect == "kea":
+        return KeaService(settings, tls)
+    return DialectService(settings)
 
 
 def _talk_with(endpoint: Endpoint) -> Callable[[], Talk[bytes, bytes]]:

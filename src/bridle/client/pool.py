@@ -21,7 +21,7 @@ from bridle.net.poller import Poller
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Pool", "Talk"]
+__all__ = ["A", "Pool", "Q", "Talk"]
 
 # Connections that wait for another call; more are closed when their call is done.
 IDLE_CONNECTIONS = 32
