@@ -19,6 +19,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "agent": ("bridle.cli.agent", "Run the agent: one HTTP endpoint in front of all daemons."),
     "call": ("bridle.cli.call", "Send one command and print its answer."),
+    "kamcmd": ("bridle.cli.kamcmd", "Kamailio's own kamcmd, with its options and its output."),
     "kea-shell": ("bridle.cli.kea_shell", "Kea's own kea-shell, with its options and its output."),
     "run": ("bridle.cli.run", "Run a daemon."),
     "shell": ("bridle.cli.shell", "Talk to a daemon interactively, with completion and help."),

@@ -22,7 +22,15 @@ from bridle.client.calls import (
     one,
     value_of,
 )
-from bridle.client.connecting import CHUNK, DATAGRAMS, Carrier, FifoCarrier, connect_carrier, set_deadline
+from bridle.client.connecting import (
+    CHUNK,
+    DATAGRAMS,
+    Carrier,
+    FifoCarrier,
+    connect_carrier,
+    has_ended,
+    set_deadline,
+)
 from bridle.core.errors import DeadlineExceeded, RemoteProtocolError, TransportError
 from bridle.core.messages import JSON, Command, Response
 from bridle.net.endpoint import Endpoint
@@ -164,7 +172,7 @@ class _Channel:
 
     def _open(self, deadline: float) -> tuple[Carrier, Conversation]:
         if self._carrier is not None and self._conversation is not None:
-            if not _has_ended(self._carrier):
+            if not has_ended(self._carrier):
                 return self._carrier, self._conversation
             self.close()
         self._carrier = connect_carrier(self._endpoint, self._tls, deadline)
@@ -240,10 +248,3 @@ class _Channel:
         if self._carrier is not None:
             self._carrier.close()
         self._carrier = self._conversation = None
-
-
-def _has_ended(carrier: Carrier) -> bool:
-    """True when the server has closed a kept connection, or has sent what nobody asked for."""
-    poll = select.poll()
-    poll.register(carrier.fileno(), select.POLLIN)
-    return bool(poll.poll(0))

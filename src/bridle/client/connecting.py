@@ -26,6 +26,7 @@ __all__ = [
     "FifoCarrier",
     "NamedSocket",
     "connect_carrier",
+    "has_ended",
     "set_deadline",
 ]
 
@@ -85,6 +86,13 @@ def set_deadline(carrier: Carrier, deadline: float) -> None:
     if remaining <= 0:
         raise TimeoutError
     carrier.settimeout(remaining)
+
+
+def has_ended(carrier: Carrier) -> bool:
+    """True when the server has closed a kept connection, or has sent what nobody asked for."""
+    poll = select.poll()
+    poll.register(carrier.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def connect_carrier(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline: float) -> Carrier:

@@ -47,7 +47,7 @@ from bridle.wire.binrpc_records import (
 from bridle.wire.dialect import Dialect, Message, Refusal
 from bridle.wire.kamailio_settings import OPTIONS, PARTIAL_TIMEOUT, KamailioSettings, read_settings
 
-__all__ = ["DIALECT", "BinrpcClient", "BinrpcServer", "decode_fault"]
+__all__ = ["DIALECT", "BinrpcClient", "BinrpcServer", "decode_fault", "encode_request"]
 
 _CORRUPTED = "bad request: corrupted packet"
 _DEFAULT = KamailioSettings()
@@ -250,6 +250,11 @@ def _fault_of(response: Response, cookie: int) -> bytes:
 
 def _fault(code: int, text: str, cookie: int) -> bytes:
     return encode_packet(FAULT, cookie, encode_int(code) + encode_string(text))
+
+
+def encode_request(cookie: int, method: str, values: Sequence[object]) -> bytes:
+    """Write a request."""
+    return encode_packet(REQUEST, cookie, encode_string(method) + encode_records(values))
 
 
 class BinrpcClient:
