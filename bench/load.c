@@ -5,6 +5,11 @@
  *   unix-keep      one connection a client, kept open; one request at a time; an answer ends at a newline
  *   unix-pipe      the same with --depth requests outstanding on every connection
  *   http           one keep-alive connection a client; POST, one request at a time
+ *   binrpc-connect connect, send the request, read its answer, close, connect again
+ *   binrpc         one connection a client, kept open, with --depth requests outstanding
+ *   binrpc-udp     one datagram socket a client; one request at a time
+ *
+ * Requests of the binrpc modes are given in hexadecimal; all answers must have the request's cookie.
  *
  * One thread, one epoll set, level-triggered. Speaks to unix sockets and to 127.0.0.0/8 only. Ends by itself: after
  * --warmup, --seconds and at most --drain (until the last answers are there, nothing new being asked), or a little
@@ -195,10 +200,11 @@ static void opened(struct connection *c, uint64_t since)
 static void dial(struct connection *c)
 {
     uint64_t at = now();
-    c->fd = socket(options.peer.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int kind = options.mode == BINRPC_UDP ? SOCK_DGRAM : SOCK_STREAM;
+    c->fd = socket(options.peer.any.sa_family, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0)
         fail(strerror(errno));
-    if (options.mode == HTTP)
+    if (options.peer.any.sa_family == AF_INET && kind == SOCK_STREAM)
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     if (connect(c->fd, &options.peer.any, options.peer_size) == 0) {
         watch(c, EPOLL_CTL_ADD, false);
@@ -304,6 +310,44 @@ static bool take_http(struct connection *c, uint64_t at)
     return true;
 }
 
+/* Takes one BINRPC packet; false when it is not complete, or when the connection was given up. */
+static bool take_packet(struct connection *c, uint64_t at)
+{
+    const unsigned char *head = (const unsigned char *)c->in.data;
+    if (c->in.size < 4)
+        return false;
+    size_t lengths = (head[1] >> 2 & 3) + 1u, cookies = (head[1] & 3) + 1u, body = 0;
+    if (c->in.size < 2 + lengths + cookies)
+        return false;
+    for (size_t i = 0; i < lengths; i++)
+        body = body << 8 | head[2 + i];
+    size_t start = 2 + lengths + cookies;
+    if (head[0] != 0xa1 || body > MAX_ANSWER) {
+        note_wrong(c->in.data, c->in.size);
+        dial_later(c, at);
+        return false;
+    }
+    if (c->in.size < start + body)
+        return false;
+    const unsigned char *asked = (const unsigned char *)c->request->data;
+    bool good = head[1] >> 4 == 1 && cookies == 1 && head[2 + lengths] == asked[3];
+    answered(c, good, c->in.data + start, body, at);
+    drop(&c->in, start + body);
+    return true;
+}
+
+/* All packets that are there. */
+static void take_packets(struct connection *c, uint64_t at)
+{
+    while (c->in.size && take_packet(c, at))
+        if (options.mode == BINRPC_CONNECT) {
+            reopen(c);
+            return;
+        }
+    if (c->state == OPEN && options.mode != BINRPC_CONNECT)
+        ask(c, at);
+}
+
 /* What to do with the bytes that came. */
 static void digest(struct connection *c, uint64_t at)
 {
@@ -321,6 +365,11 @@ static void digest(struct connection *c, uint64_t at)
                 return;
             }
         break;
+    case BINRPC_CONNECT:
+    case BINRPC:
+    case BINRPC_UDP:
+        take_packets(c, at);
+        return;
     }
     if (c->state == OPEN)
         ask(c, at);
@@ -497,6 +546,14 @@ static void write_requests(void)
                                 "Content-Length: %zu\r\n\r\n",
                                 options.address, strlen(options.bodies[i]));
             append(&requests[i], head, (size_t)size);
+        }
+        if (options.mode >= BINRPC_CONNECT) {
+            unsigned byte;
+            for (const char *hex = options.bodies[i]; sscanf(hex, "%2x", &byte) == 1; hex += 2)
+                append(&requests[i], &(char){(char)byte}, 1);
+            if (requests[i].size < 4)
+                fail("--request: a BINRPC request in hexadecimal is wanted");
+            continue;
         }
         append(&requests[i], options.bodies[i], strlen(options.bodies[i]));
         if (options.mode == UNIX_KEEP || options.mode == UNIX_PIPE)

@@ -30,7 +30,9 @@ WARMUP_SHARE = 0.1
 SUCCESS = '"result": 0'
 """What stands in every answer that is right, in Kea's way of writing JSON."""
 
-Mode: TypeAlias = Literal["unix-connect", "unix-keep", "unix-pipe", "http"]
+Mode: TypeAlias = Literal[
+    "unix-connect", "unix-keep", "unix-pipe", "http", "binrpc-connect", "binrpc", "binrpc-udp"
+]
 
 
 class LoadError(Exception):

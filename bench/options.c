@@ -8,7 +8,8 @@
 
 enum { MAX_CLIENTS = 4096, MAX_DEPTH = 4096, MAX_SECONDS = 600 };
 
-const char *const MODES[] = {"unix-connect", "unix-keep", "unix-pipe", "http"};
+const char *const MODES[] = {"unix-connect", "unix-keep", "unix-pipe", "http",
+                             "binrpc-connect", "binrpc", "binrpc-udp"};
 
 static const char USAGE[] =
     "usage: load MODE --address PATH|127.0.0.1:PORT --request TEXT [--request TEXT...] [--expect TEXT]\n"
@@ -31,10 +32,10 @@ static double number(const char *text, double low, double high, const char *comp
 
 static enum mode mode_of(const char *name)
 {
-    for (enum mode mode = UNIX_CONNECT; mode <= HTTP; mode++)
+    for (enum mode mode = UNIX_CONNECT; mode <= BINRPC_UDP; mode++)
         if (strcmp(name, MODES[mode]) == 0)
             return mode;
-    fail("unknown mode; known are unix-connect, unix-keep, unix-pipe and http");
+    fail("unknown mode; known are unix-connect, unix-keep, unix-pipe, http, binrpc-connect, binrpc and binrpc-udp");
 }
 
 static void resolve_unix(struct options *o)
@@ -46,7 +47,7 @@ static void resolve_unix(struct options *o)
     o->peer_size = sizeof o->peer.un;
 }
 
-static void resolve_http(struct options *o)
+static void resolve_port(struct options *o)
 {
     char host[INET_ADDRSTRLEN] = "";
     const char *colon = strrchr(o->address, ':');
@@ -94,11 +95,11 @@ struct options parse(int argc, char **argv)
     if (optind != argc - 1 || !o.address || !o.body_count)
         fail(USAGE);
     o.mode = mode_of(argv[optind]);
-    if (o.mode != UNIX_PIPE)
+    if (o.mode != UNIX_PIPE && o.mode != BINRPC)
         o.depth = 1;
-    if (o.mode == HTTP)
-        resolve_http(&o);
-    else
+    if (o.address[0] == '/')
         resolve_unix(&o);
+    else
+        resolve_port(&o);
     return o;
 }

@@ -8,7 +8,7 @@
 
 enum { MAX_REQUESTS = 16 };
 
-enum mode { UNIX_CONNECT, UNIX_KEEP, UNIX_PIPE, HTTP };
+enum mode { UNIX_CONNECT, UNIX_KEEP, UNIX_PIPE, HTTP, BINRPC_CONNECT, BINRPC, BINRPC_UDP };
 
 extern const char *const MODES[];
 
@@ -22,7 +22,7 @@ struct options {
     } peer;
     socklen_t peer_size;
     unsigned clients;
-    unsigned depth; /* 1 but for UNIX_PIPE */
+    unsigned depth; /* 1 but for UNIX_PIPE and BINRPC */
     double seconds;
     double warmup;
     double patience;

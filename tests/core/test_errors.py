@@ -20,6 +20,7 @@ from bridle.core.errors import (
     ProtocolError,
     RemoteProtocolError,
     TransportError,
+    UnknownCommandError,
 )
 from bridle.core.messages import Command, Response
 from bridle.core.results import Result
@@ -36,6 +37,7 @@ PARENTS = {
     RemoteProtocolError: (ProtocolError,),
     TransportError: (BridleError, ConnectionError),
     DeadlineExceeded: (TransportError, TimeoutError),
+    UnknownCommandError: (BridleError,),
 }
 
 

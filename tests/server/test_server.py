@@ -108,7 +108,7 @@ async def test_a_unix_channel_is_given_to_the_owner_and_group_of_its_options(
         ("mode=-600", "must be within 0777"),
         ("owner=nobody-knows", "unknown user 'nobody-knows'"),
         ("group=nobody-knows", "unknown group 'nobody-knows'"),
-        ("moed=0600", "unknown option 'moed'; known are group, mode, owner"),
+        ("moed=0600", "unknown option 'moed'; known are connections, group, mode, owner"),
     ],
 )
 @on_every_loop

@@ -32,6 +32,8 @@ After = TypeVar("After", bound=AfterHook)
 
 _log = logging.getLogger("bridle.core")
 _SUCCESS = Response()
+# What handlers mostly return: neither a response nor anything to wait for.
+_VALUES = frozenset({dict, list, str, int, float, bool})
 _NO_OTHERS: Mapping[str, CommandDefinition] = MappingProxyType({})
 
 
@@ -173,10 +175,23 @@ class CommandManager:
 
         Never raises for what a handler, a hook or a peer did.
         """
-        outcome = self._answer(command, others)
-        if type(outcome) is Response:
-            return self._finish(command, outcome) if self._after else outcome
-        return self._finish_later(command, cast("Awaitable[object]", outcome))
+        try:
+            value: object = self.intercept(command) if self._before else None
+            if value is None:
+                definition = self._definitions.get(command.name) or others.get(command.name)
+                if definition is None:
+                    value = self.unsupported(command)
+                else:
+                    value = definition.signature.call(definition.handler, command)
+            if type(value) in _VALUES:
+                response = Response(0, None, msgspec.to_builtins(value, str_keys=True))
+            elif value is not None and type(value) is not Response and inspect.isawaitable(value):
+                return self._finish_later(command, value)
+            else:
+                response = _respond(value)
+        except Exception as error:
+            response = self._failed(command, error)
+        return self._finish(command, response) if self._after else response
 
     def intercept(self, command: Command) -> Response | Awaitable[Response] | None:
         """What a hook answers before the command is done, for those who do it elsewhere: an agent."""
@@ -207,22 +222,6 @@ class CommandManager:
         """Answer a command, whatever kind of handler it has."""
         outcome = self.process_command(command)
         return outcome if isinstance(outcome, Response) else await outcome
-
-    def _answer(self, command: Command, others: Mapping[str, CommandDefinition]) -> object:
-        try:
-            if self._before:
-                answered = self.intercept(command)
-                if answered is not None:
-                    return answered
-            definition = self._definitions.get(command.name) or others.get(command.name)
-            if definition is None:
-                return self.unsupported(command)
-            value = definition.signature.call(definition.handler, command)
-            if type(value) is Response or inspect.isawaitable(value):
-                return value
-            return _respond(value)
-        except Exception as error:
-            return self._failed(command, error)
 
     async def _finish_later(self, command: Command, outcome: Awaitable[object]) -> Response:
         try:
@@ -273,4 +272,4 @@ def _respond(value: object) -> Response:
         return value
     if value is None:
         return _SUCCESS
-    return Response(arguments=cast(JSON, msgspec.to_builtins(value, str_keys=True)))
+    return Response(0, None, msgspec.to_builtins(value, str_keys=True))

@@ -108,7 +108,7 @@ class ScannedArguments:
         raise NotImplementedError
 
 
-class Command(msgspec.Struct, frozen=True, eq=False):
+class Command(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A name and its arguments, from a peer.
 
     ``body`` holds the arguments as they came: a JSON value, the undecoded JSON text

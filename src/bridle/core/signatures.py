@@ -128,6 +128,12 @@ class Signature:
         """
         if self.unchecked and self._only is not None:
             return handler(**{self._only: command})
+        body = command.body
+        if self._plain and isinstance(body, ScannedArguments):
+            scanned = body.scan(self.expected)
+            if type(scanned) is list:
+                return handler(*scanned)
+            command = msgspec.structs.replace(command, body=scanned)
         args, kwargs = self.bind(command)
         return handler(*args, **kwargs)
 
@@ -139,10 +145,7 @@ class Signature:
         """
         body = command.body
         if isinstance(body, ScannedArguments) and not self.unchecked:
-            scanned = body.scan(self.expected)
-            if self._plain and type(scanned) is list:
-                return tuple(scanned), {}
-            command = msgspec.structs.replace(command, body=scanned)
+            command = msgspec.structs.replace(command, body=body.scan(self.expected))
         injected: dict[str, object] = {
             name: command if kind is Command else command.peer for name, kind in self._injected.items()
         }

@@ -18,6 +18,7 @@ from typing import Any
 
 __all__ = [
     "ACCEPT_BATCH",
+    "ACCEPT_BATCHES",
     "ACCEPT_PAUSE",
     "DRAIN_LIMIT",
     "Acceptor",
@@ -26,8 +27,10 @@ __all__ = [
     "accept_waiting",
 ]
 
-# Connections taken in one turn of the event loop, so that a storm of them leaves others their turn.
-ACCEPT_BATCH = 64
+# Connections whose commands are done before the first of them gets its answer, and how many times that in
+# one turn of the event loop, so that a storm of them leaves others their turn.
+ACCEPT_BATCH = 16
+ACCEPT_BATCHES = 4
 # Connections that are still taken when accepting ends: as many as the kernel may hold back (its somaxconn is
 # 4096), so that nobody who keeps connecting can put the end off.
 DRAIN_LIMIT = 4096
@@ -69,8 +72,12 @@ class Connection(asyncio.Protocol, abc.ABC):
 class Opening(asyncio.Transport):
     """What stands in for a transport until it is known whether one is needed: it only remembers."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
+    __slots__ = ("_closing", "_eof", "_paused", "_sent", "_written", "connection", "looks", "socket")
+
+    def __init__(self, sock: socket.socket, connection: Connection) -> None:
+        self.socket: socket.socket = sock
+        self.connection: Connection = connection
+        self.looks: int = 0
         self._written: list[bytes] = []
         self._sent = False
         self._closing = False
@@ -79,7 +86,7 @@ class Opening(asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """The socket; nothing else is known yet."""
-        return self._socket if name == "socket" else default
+        return self.socket if name == "socket" else default
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Remember bytes."""
@@ -126,7 +133,7 @@ class Opening(asyncio.Transport):
         if data:
             self._sent = True
             try:
-                sent = self._socket.send(data, socket.MSG_DONTWAIT)
+                sent = self.socket.send(data, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -136,7 +143,7 @@ class Opening(asyncio.Transport):
                 return False
         if not self._closing:
             return False
-        self._socket.close()
+        self.socket.close()
         return True
 
     @property
@@ -157,18 +164,6 @@ class Opening(asyncio.Transport):
             transport.close()
 
 
-class _Visit:
-    """A client that was answered, and may have left since."""
-
-    __slots__ = ("connection", "looks", "opening", "socket")
-
-    def __init__(self, sock: socket.socket, connection: Connection, opening: Opening) -> None:
-        self.socket = sock
-        self.connection = connection
-        self.opening = opening
-        self.looks = 0
-
-
 class Acceptor:
     """Accepts connections on a listening socket, which it closes in the end."""
 
@@ -177,7 +172,7 @@ class Acceptor:
         self._listening = listening
         self._begin = begin
         self._handing_on: set[asyncio.Task[None]] = set()
-        self._visits: list[_Visit] = []
+        self._visits: list[Opening] = []
         self._pause: asyncio.TimerHandle | None = None
         listening.setblocking(False)
         self._loop.add_reader(listening, self._accept)
@@ -189,80 +184,102 @@ class Acceptor:
         if self._listening.fileno() >= 0:
             self._loop.remove_reader(self._listening)
             for sock in accept_waiting(self._listening):
-                self._open(sock)
+                self._send_off(self._open(sock))
             self._listening.close()
 
     def _accept(self) -> None:
+        for _ in range(ACCEPT_BATCHES):
+            greeted: list[Opening] = []
+            try:
+                if not self._greet(greeted):
+                    return
+            finally:
+                # Only now: clients that wake up one by one cost more than those that do together.
+                for opening in greeted:
+                    self._send_off(opening)
+
+    def _greet(self, greeted: list[Opening]) -> bool:
+        """Accept some, and take what they ask for; False: there are no more."""
         for _ in range(ACCEPT_BATCH):
             try:
                 sock, _ = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                return False
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
                 _log.error("no connection can be accepted for %s s: %s", ACCEPT_PAUSE, error.strerror)
                 self._loop.remove_reader(self._listening)
                 self._pause = self._loop.call_later(ACCEPT_PAUSE, self._go_on)
-                return
-            self._open(sock)
+                return False
+            greeted.append(self._open(sock))
+        return True
 
     def _go_on(self) -> None:
         self._pause = None
         self._loop.add_reader(self._listening, self._accept)
 
-    def _open(self, sock: socket.socket) -> None:
-        opening = Opening(sock)
+    def _open(self, sock: socket.socket) -> Opening:
         connection = self._begin()
+        opening = Opening(sock, connection)
         connection.begin(opening)
         try:
             data = sock.recv(READ_SIZE, socket.MSG_DONTWAIT)
         except OSError:
-            data = b""  # nothing yet; or an error, which the transport will meet again
+            return opening  # nothing yet; or an error, which the transport will meet again
         if data:
             connection.data_received(data)
-        if opening.finish():
-            connection.connection_lost(None)
-            return
-        connection.settle()
-        if opening.answered:
-            self._visit(_Visit(sock, connection, opening))
-        else:
-            self._hand(sock, connection)
+        return opening
 
-    def _visit(self, visit: _Visit) -> None:
+    def _send_off(self, opening: Opening) -> None:
+        """Send what there is to send; who wants more than that is looked after again."""
+        if opening.finish():
+            self._lose(opening)
+            return
+        opening.connection.settle()
+        if opening.answered:
+            self._visit(opening)
+        else:
+            self._hand(opening)
+
+    def _visit(self, opening: Opening) -> None:
         """Look after a client again that was answered: mostly it goes, or asks the next thing."""
         if not self._visits:
             self._loop.call_soon(self._look)
-        self._visits.append(visit)
+        self._visits.append(opening)
 
     def _look(self) -> None:
         visits, self._visits = self._visits, []
-        for visit in visits:
-            if not (visit.opening.is_closing() or self._has_gone_on(visit)):
-                self._visit(visit)
-            elif visit.opening.finish():
-                visit.connection.connection_lost(None)
+        for opening in visits:
+            if not (opening.is_closing() or self._has_gone_on(opening)):
+                self._visit(opening)
+            elif opening.finish():
+                self._lose(opening)
             else:
-                self._hand(visit.socket, visit.connection)
+                self._hand(opening)
 
-    def _has_gone_on(self, visit: _Visit) -> bool:
+    def _has_gone_on(self, opening: Opening) -> bool:
         """True when a client did something, or has had its time."""
         try:
-            data = visit.socket.recv(READ_SIZE, socket.MSG_DONTWAIT)
+            data = opening.socket.recv(READ_SIZE, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            visit.looks += 1
-            return visit.looks >= LOOKS
+            opening.looks += 1
+            return opening.looks >= LOOKS
         except OSError:
             data = b""
         if data:
-            visit.connection.data_received(data)
-        elif not visit.connection.eof_received():
-            visit.opening.close()
+            opening.connection.data_received(data)
+        elif not opening.connection.eof_received():
+            opening.close()
         return True
 
-    def _hand(self, sock: socket.socket, connection: Connection) -> None:
-        task = self._loop.create_task(self._hand_on(sock, connection))
+    def _lose(self, opening: Opening) -> None:
+        connection = opening.connection
+        del opening.connection  # which knows the opening: nobody is to search for such pairs
+        connection.connection_lost(None)
+
+    def _hand(self, opening: Opening) -> None:
+        task = self._loop.create_task(self._hand_on(opening.socket, opening.connection))
         self._handing_on.add(task)
         task.add_done_callback(self._handing_on.discard)
 

@@ -70,9 +70,13 @@ def answer_of(conversation: ServerDialect, command: Command, response: Response)
     try:
         return conversation.respond(command, response)
     except Exception as error:
-        _log.exception("the answer to %r cannot be written", command.name)
-        text = f"the answer cannot be written: {error}"
-        return conversation.respond(command, Response(Result.ERROR, text))
+        return unwritable(conversation, command, error)
+
+
+def unwritable(conversation: ServerDialect, command: Command, error: Exception) -> bytes:
+    """The error in the place of an answer that cannot be written."""
+    _log.error("the answer to %r cannot be written", command.name, exc_info=error)
+    return conversation.respond(command, Response(Result.ERROR, f"the answer cannot be written: {error}"))
 
 
 class StreamConnection(TimedConnection, Connection):
@@ -171,7 +175,9 @@ class StreamConnection(TimedConnection, Connection):
 
     def _work(self) -> None:
         """Answer what is queued until something has to be waited for."""
+        # Every line here is run for every command: no calls but those that do the work.
         queue, size = self._queue, 0
+        execute, respond = self._listener.execute, self._dialect.respond
         written: list[bytes] = []
         while queue and not self._blocked:
             if size >= WRITE_BATCH:
@@ -179,19 +185,24 @@ class StreamConnection(TimedConnection, Connection):
                 size = 0
                 continue
             message = queue.popleft()
-            if type(message) is Refusal:
+            if isinstance(message, Refusal):
                 written.append(message.data)
                 continue
-            outcome = self._execute(cast(Command, message))
-            if type(outcome) is not Response:
-                self._task = self._loop.create_task(
-                    self._wait(cast(Command, message), cast("Awaitable[Response]", outcome))
-                )
+            try:
+                outcome = execute(message)
+            except asyncio.CancelledError:  # of what the handler wanted the result of
+                outcome = CANCELLED
+            if not isinstance(outcome, Response):
+                self._task = self._loop.create_task(self._wait(message, outcome))
                 self._listener.watch(self._task)
                 self._touch(None)
                 break
-            written.append(self._respond(cast(Command, message), outcome))
-            size += len(written[-1])
+            try:
+                data = respond(message, outcome)
+            except Exception as error:
+                data = unwritable(self._dialect, message, error)
+            written.append(data)
+            size += len(data)
         if written:
             self._transport.write(b"".join(written))
         if self._task is None:
@@ -203,12 +214,6 @@ class StreamConnection(TimedConnection, Connection):
         written.clear()
         if isinstance(self._transport, Opening):
             self._blocked = True  # it cannot tell whether the client reads
-
-    def _execute(self, command: Command) -> Response | Awaitable[Response]:
-        try:
-            return self._listener.execute(command)
-        except asyncio.CancelledError:  # of what the handler wanted the result of
-            return CANCELLED
 
     def _rest(self) -> None:
         """Nothing is being worked on: end, or wait for more."""
@@ -234,11 +239,8 @@ class StreamConnection(TimedConnection, Connection):
             response = CANCELLED  # not this task is, but what the handler waited for
         self._task = None
         if not self._transport.is_closing():
-            self._transport.write(self._respond(command, response))
+            self._transport.write(answer_of(self._dialect, command, response))
             self._work()
-
-    def _respond(self, command: Command, response: Response) -> bytes:
-        return answer_of(self._dialect, command, response)
 
     def _expired(self) -> None:
         if self._ending or self._blocked:

@@ -92,7 +92,7 @@ class Ctl:
 
     def echo(self, *values: Any) -> list[str]:
         """Returns back its parameters, as strings."""
-        return [value if type(value) is str else str(value) for value in values]
+        return list(map(str, values))
 
     def prints(self, *values: str) -> list[str]:
         """Returns back its parameters, which are strings."""

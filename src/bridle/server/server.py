@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bridle.core.errors import EndpointError
-from bridle.core.manager import CommandManager, Outcome
-from bridle.core.messages import Command
+from bridle.core.manager import CommandManager
 from bridle.core.version import VERSION
 from bridle.net.endpoint import Endpoint
 from bridle.server.channel import GRACE, Answer, Channel, HttpSettings
@@ -84,11 +83,9 @@ class Server:
             transports = ", ".join(known.transports)
             raise EndpointError(f"cannot listen on '{endpoint}': {known.name} travels on {transports}")
         if endpoint.dialect in CTL_DIALECTS:
-            return await open_channel(endpoint, known, self._execute_ctl, CTL_SOCKET_MODE)
+            execute = functools.partial(self._manager.process_command, others=self._ctl.definitions)
+            return await open_channel(endpoint, known, execute, CTL_SOCKET_MODE)
         return await open_channel(endpoint, known, self._manager.process_command, SOCKET_MODE)
-
-    def _execute_ctl(self, command: Command) -> Outcome:
-        return self._manager.process_command(command, self._ctl.definitions)
 
     @functools.cached_property
     def _ctl(self) -> Ctl:

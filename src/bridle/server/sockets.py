@@ -24,6 +24,8 @@ __all__ = ["SocketChannel", "open_channel"]
 
 _FILES = ("unix", "unixd", "fifo")
 _STREAMS = ("unix", "tcp")
+_FILE_OPTIONS = ("group", "mode", "owner")
+_STREAM_OPTIONS = ("connections",)
 
 
 class _Name(Protocol):
@@ -116,6 +118,14 @@ class _Options:
             raise EndpointError(f"connections is a number from 1 to 1000000, not '{text}'")
         return int(text)
 
+    def check(self, transport: str, dialect: Dialect) -> None:
+        """Refuse what is left and not the dialect's."""
+        for name in self._left:
+            if name not in dialect.options:
+                known = [*dialect.options, *(_STREAM_OPTIONS if transport in _STREAMS else ())]
+                known += _FILE_OPTIONS if transport in _FILES else ()
+                raise EndpointError(f"unknown option '{name}'; known are {', '.join(sorted(known))}")
+
     @property
     def left(self) -> Mapping[str, str]:
         return self._left
@@ -134,6 +144,7 @@ async def open_channel(endpoint: Endpoint, dialect: Dialect, execute: Execute, m
     try:
         rights = _Rights.take(options, mode) if endpoint.transport in _FILES else None
         connections = options.connections() if endpoint.transport in _STREAMS else 0
+        options.check(endpoint.transport, dialect)
         dialect = dialect.configured(options.left)
     except EndpointError as error:
         raise EndpointError(f"endpoint '{endpoint}': {error}") from None

@@ -10,7 +10,6 @@ for each item, a map one struct, and where there are no arguments a text is one 
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -69,6 +68,7 @@ class BinrpcServer:
     def __init__(self, peer: Peer = LOCAL, settings: KamailioSettings = _DEFAULT) -> None:
         self._peer = peer
         self._settings = settings
+        self._autoconversion = settings.autoconversion
         self._held = bytearray()
         self._needed = MINIMUM
         self.closing: bool = False
@@ -96,6 +96,12 @@ class BinrpcServer:
         position = 0
         end = len(data)
         while end - position >= MINIMUM:
+            if data[position + 1] == 0 and data[position] == MAGIC:
+                command = self._usual(data, position, end)
+                if command is not None:
+                    messages.append(command)
+                    position += 4 + data[position + 2]
+                    continue
             try:
                 after, message = self._next(data, position, end)
             except _BadRequest as error:
@@ -113,6 +119,20 @@ class BinrpcServer:
         if position < end:
             held += memoryview(data)[position:]
         return messages
+
+    def _usual(self, data: bytes, position: int, end: int) -> Command | None:
+        """A request as most are: short, whole, of a method that was asked for before."""
+        body = position + 4
+        after = body + data[position + 2]
+        if after - body < 3 or after > end:
+            return None
+        head = data[body]
+        start = body + 2 + data[body + 1] if head == 0x91 else body + 1 + (head >> 4)
+        name = _METHODS.get(data[body:start])
+        if name is None or start > after:
+            return None
+        arguments = Parameters(data, start, after, self._autoconversion)
+        return Command(name, arguments, self._peer, (), None, data[position + 3])
 
     def _next(self, data: bytes, position: int, end: int) -> tuple[int, Message | None]:
         """One request, and where it ends; None: where it would."""
@@ -159,7 +179,7 @@ class BinrpcServer:
         name = _METHODS.get(record)
         if name is None:
             name = _method(record, start - size - body)
-        arguments = Parameters(data, start, after, self._settings.autoconversion)
+        arguments = Parameters(data, start, after, self._autoconversion)
         return Command(name, arguments, self._peer, (), None, cookie)
 
     def _refusal(self, text: str, cookie: int) -> Refusal:
@@ -181,7 +201,7 @@ class BinrpcServer:
 
     def respond(self, command: Command, response: Response) -> bytes:
         """Write an answer."""
-        cookie = cast(int, command.tag)
+        cookie: int = command.tag  # type: ignore[assignment]
         if response.result != Result.SUCCESS:
             return _fault_of(response, cookie)
         try:
@@ -263,7 +283,7 @@ class BinrpcClient:
     def __init__(self, keep: bool = False) -> None:
         self._reader = PacketReader()
         self._asked: deque[tuple[int, str]] = deque()
-        self._cookie = int.from_bytes(os.urandom(4), "big")
+        self._cookie = 0
         self._ended = False
 
     @property

@@ -73,21 +73,20 @@ class Parameters(ScannedArguments):
         kinds, rest = expected.kinds, expected.rest
         failure = None
         try:
-            values = decode_records(
-                self._data, self._start, self._end, count=len(kinds) if rest is None else -1
-            )
+            values = decode_records(self._data, self._start, self._end, len(kinds) if rest is None else -1)
         except RecordError as error:
             values, failure = error.values, error
-        for index, value in enumerate(values):
-            kind = expected.kind(index)
+        index = 0
+        for value in values:
+            kind = kinds[index] if index < len(kinds) else rest or "any"
             if type(value) not in _TYPES[kind]:
                 values[index] = self._converted(value, kind, index)
-        index = len(values)
+            index += 1
         if failure is not None:
             raise _wrong(index, self._expected(expected.kind(index), failure.kind), failure.reason)
         if index < expected.required:
             raise _wrong(index, _EXPECTED[kinds[index]], END)
-        return cast("list[JSON]", values)
+        return values  # type: ignore[return-value]
 
     def unscanned(self) -> JSON | UnsetType:
         """All records: none, one struct's members by name, or a list."""

@@ -67,6 +67,7 @@ _INT, _STR, _DOUBLE, _STRUCT, _ARRAY, _AVP, _BYTES = range(7)
 _STRUCT_END, _ARRAY_END = 0x80 | _STRUCT, 0x80 | _ARRAY
 _OPEN_STRUCT, _CLOSE_STRUCT = bytes([_STRUCT]), bytes([_STRUCT_END])
 _OPEN_ARRAY, _CLOSE_ARRAY = bytes([_ARRAY]), bytes([_ARRAY_END])
+_SHORT = tuple(bytes((size << 4 | _STR,)) for size in range(1, 8))
 _NULL = "<null string>"
 _DOUBLE_MIN = -(1 << 63)
 # Names of members that were written lately: the same few come again and again.
@@ -114,7 +115,7 @@ class Overflow(BridleError):
 
 
 def decode_records(
-    data: bytes, position: int = 0, end: int | None = None, *, count: int = -1, errors: str = "strict"
+    data: bytes, position: int = 0, end: int | None = None, count: int = -1, errors: str = "strict"
 ) -> list[Value]:
     """Read ``count`` records (-1: all that there are) of ``data[position:end]``.
 
@@ -131,8 +132,8 @@ def decode_records(
             head = data[position]
             after = position + 1 + (head >> 4)
             if head & 0x8F == _STR and head != _STR and after <= end:
-                text = data[position + 1 : after]
-                values.append((text[:-1] if text[-1] == 0 else text).decode("utf-8", errors))
+                last = after if data[after - 1] else after - 1
+                values.append(data[position + 1 : last].decode("utf-8", errors))
                 position = after
             else:
                 value, position = _decode(data, position, end, errors, 0)
@@ -242,7 +243,10 @@ def encode_records(
     left = body_limit
     for value in values:
         if type(value) is str:
-            record, letter = encode_string(value), "s"
+            letter = "s"
+            content = value.encode("utf-8", "surrogateescape")
+            size = len(content)
+            record = _SHORT[size] + content + b"\0" if size < 7 else _sized(_STR, content + b"\0")
         elif isinstance(value, Struct | Array | dict | list | tuple):
             _encode_group(value, parts, struct_limit, 1)
             continue
@@ -253,7 +257,7 @@ def encode_records(
             left -= len(record)
             if left < 0:
                 raise Overflow(letter, body_limit or 0)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _encode_group(value: object, parts: list[bytes], limit: int | None, depth: int) -> None:
@@ -305,8 +309,7 @@ def _encode_scalar(value: object) -> tuple[bytes, str]:
 def encode_string(text: str) -> bytes:
     """A STR record."""
     content = text.encode("utf-8", "surrogateescape") + b"\0"
-    size = len(content)
-    return bytes((size << 4 | _STR,)) + content if size < 8 else _sized(_STR, content)
+    return _sized(_STR, content)
 
 
 def encode_int(number: int) -> bytes:

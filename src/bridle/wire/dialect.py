@@ -134,15 +134,11 @@ class Dialect(NamedTuple):
     delimited: bool = True
 
     def configured(self, options: Mapping[str, str]) -> Dialect:
-        """The dialect with these settings.
+        """The dialect with these settings, each one of its options.
 
         Raises:
-            EndpointError: one of them is unknown, or its value is none.
+            EndpointError: a value is none.
         """
-        for name in options:
-            if name not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise EndpointError(f"unknown option '{name}' of {self.name}; known are {known}")
         return self.configure(options) if self.configure is not None and options else self
 
 
