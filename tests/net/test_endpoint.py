@@ -182,11 +182,11 @@ def test_a_client_takes_a_path_alone_for_a_unix_socket(path: str) -> None:
 
 @pytest.mark.parametrize("text", ["tcp:h:1", "udp:h:1", "unixd:/x", "binrpc+fifo:/x", "fifo+http://h:1"])
 def test_a_client_says_which_transports_a_dialect_travels_on(text: str) -> None:
-    with pytest.raises(EndpointError, match="travels on unix|travels on fifo") as caught:
+    with pytest.raises(EndpointError, match=r"travels on (unix|fifo)") as caught:
         as_endpoint(text)
     assert f"'{text}'" in str(caught.value)
 
 
 def test_a_client_says_which_dialects_it_knows() -> None:
-    with pytest.raises(EndpointError, match="unknown dialect 'pacemaker'; known are binrpc, fifo, kea"):
+    with pytest.raises(EndpointError, match="unknown dialect 'pacemaker'; known are: binrpc, fifo, kea"):
         as_endpoint("qb:crmd")

@@ -66,8 +66,9 @@ class Source(Protocol):
         ...
 
 
-Kind: TypeAlias = Literal["int", "float", "str", "bool", "any"]
-"""What a handler takes in one place, as far as dialects without JSON's types have to know."""
+Kind: TypeAlias = Literal["int", "float", "str", "bool", "scalar", "any"]
+"""What a handler takes in one place, as far as dialects without JSON's types have to know: ``scalar`` is a
+string or a number."""
 
 
 class Expected(msgspec.Struct, frozen=True):

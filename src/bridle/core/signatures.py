@@ -289,6 +289,7 @@ _RESULT_TYPES: dict[object, str] = {
     None: "nil",
     type(None): "nil",
 }
+_SCALARS = frozenset({int, float, str})
 _KINDS: dict[object, Kind] = {int: "int", float: "float", str: "str", bool: "bool"}
 
 
@@ -296,14 +297,18 @@ def _kind(annotation: object) -> Kind:
     """What a dialect has to know of an annotation: ``int | None`` and a bounded int are ints."""
     if typing.get_origin(annotation) is Annotated:
         return _kind(typing.get_args(annotation)[0])
-    alternatives = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
-    if len(alternatives) == 1 and typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return _kind(alternatives[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        alternatives = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+        if len(alternatives) == 1:
+            return _kind(alternatives[0])
+        return "scalar" if _SCALARS.issuperset(alternatives) else "any"
     return _KINDS.get(annotation, "any")
 
 
 def _is_plain(annotation: object) -> bool:
-    return annotation == typing.Any or annotation in _KINDS
+    if annotation == typing.Any or annotation in _KINDS:
+        return True
+    return set(typing.get_args(annotation)) == _SCALARS
 
 
 def _struct(parameters: tuple[Parameter, ...], *, array_like: bool) -> type[msgspec.Struct]:

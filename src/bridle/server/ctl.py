@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bridle.core.errors import CommandError
 from bridle.core.manager import CommandDefinition, CommandManager
@@ -31,7 +31,7 @@ _TRANSPORTS = {
     "udp": "udp",
     "fifo": "fifo",
 }
-_TYPES = {"int": "int", "float": "double", "str": "string", "bool": "boolean", "any": "any"}
+_TYPES = {"int": "int", "float": "double", "str": "string", "bool": "boolean", "scalar": "any", "any": "any"}
 _ANONYMOUS = "<anonymous unix socket>"
 
 
@@ -90,7 +90,7 @@ class Ctl:
         """Returns the list of command line arguments that the daemon was started with."""
         return list(sys.orig_argv)
 
-    def echo(self, *values: Any) -> list[str]:
+    def echo(self, *values: str | int | float) -> list[str]:
         """Returns back its parameters, as strings."""
         return list(map(str, values))
 

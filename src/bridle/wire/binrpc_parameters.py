@@ -13,8 +13,10 @@ from msgspec import UNSET, UnsetType
 from bridle.core.errors import ArgumentError
 from bridle.core.messages import JSON, Expected, Kind, ScannedArguments
 from bridle.wire.binrpc_records import (
+    ARRAY_BEGIN,
     END,
     NO_MATCH,
+    STRUCT_BEGIN,
     TYPE_NAMES,
     Array,
     RecordError,
@@ -31,6 +33,7 @@ _EXPECTED: Mapping[Kind, str] = {
     "bool": "integer",
     "float": "float",
     "str": "string",
+    "scalar": "any",
     "any": "any",
 }
 _TYPES: Mapping[Kind, tuple[type, ...]] = {
@@ -38,6 +41,7 @@ _TYPES: Mapping[Kind, tuple[type, ...]] = {
     "float": (float,),
     "str": (str,),
     "bool": (),
+    "scalar": (str, int),
     "any": (str, int),
 }
 _NAMES: Mapping[type, str] = {
@@ -66,7 +70,7 @@ class Parameters(ScannedArguments):
     def scan(self, expected: Expected) -> JSON:
         """Read one record for each kind; those that come beyond are ignored. One struct alone is named
         arguments."""
-        if self._start < self._end and self._data[self._start] == 3:
+        if expected.named and self._start < self._end and self._data[self._start] == STRUCT_BEGIN:
             named = self._named()
             if named is not None:
                 return named
@@ -83,7 +87,7 @@ class Parameters(ScannedArguments):
                 values[index] = self._converted(value, kind, index)
             index += 1
         if failure is not None:
-            raise _wrong(index, self._expected(expected.kind(index), failure.kind), failure.reason)
+            raise self._unreadable(index, expected.kind(index), failure)
         if index < expected.required:
             raise _wrong(index, _EXPECTED[kinds[index]], END)
         return values  # type: ignore[return-value]
@@ -95,8 +99,7 @@ class Parameters(ScannedArguments):
         try:
             values = decode_records(self._data, self._start, self._end)
         except RecordError as error:
-            index = len(error.values)
-            raise _wrong(index, self._expected("any", error.kind), error.reason) from error
+            raise self._unreadable(len(error.values), "any", error) from error
         if len(values) == 1 and isinstance(values[0], Struct):
             named = json_of(values[0])
             if isinstance(named, dict):
@@ -112,15 +115,24 @@ class Parameters(ScannedArguments):
         named = json_of(values[0])
         return cast(JSON, named) if len(values) == 1 and isinstance(named, dict) else None
 
-    def _expected(self, kind: Kind, found: int) -> str:
-        if kind == "any" or self._autoconversion:
-            return TYPE_NAMES.get(found, "<unknown/error>")
-        return _EXPECTED[kind]
+    def _unreadable(self, index: int, kind: Kind, failure: RecordError) -> ArgumentError:
+        found = failure.outermost & 0x0F
+        if kind in ("any", "scalar") or self._autoconversion:
+            expected = TYPE_NAMES.get(found, "<unknown/error>")
+        else:
+            expected = _EXPECTED[kind]
+        # A group where a value is wanted is wrong before anybody looks into it.
+        is_group = failure.outermost in (STRUCT_BEGIN, ARRAY_BEGIN)
+        return _wrong(index, expected, NO_MATCH if is_group and kind != "any" else failure.reason)
 
     def _converted(self, value: Value, kind: Kind, index: int) -> Value:
         """A value of another type than the handler's, if it may stand for one all the same."""
         if kind == "any":
             return cast(Value, json_of(value))
+        if kind == "scalar":
+            if isinstance(value, float):
+                return value
+            raise _wrong(index, _NAMES[type(value)], NO_MATCH)
         if kind == "bool" and type(value) is int:
             return value != 0
         if kind == "float" and type(value) is int:

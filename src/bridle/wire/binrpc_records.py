@@ -24,8 +24,10 @@ import msgspec
 from bridle.core.errors import BridleError
 
 __all__ = [
+    "ARRAY_BEGIN",
     "BODY_LIMIT",
     "DEPTH_LIMIT",
+    "STRUCT_BEGIN",
     "STRUCT_LIMIT",
     "TYPE_NAMES",
     "Array",
@@ -64,6 +66,7 @@ MORE_NEEDED = "more data needed"
 END = "end of packet encountered"
 
 _INT, _STR, _DOUBLE, _STRUCT, _ARRAY, _AVP, _BYTES = range(7)
+STRUCT_BEGIN, ARRAY_BEGIN = _STRUCT, _ARRAY
 _STRUCT_END, _ARRAY_END = 0x80 | _STRUCT, 0x80 | _ARRAY
 _OPEN_STRUCT, _CLOSE_STRUCT = bytes([_STRUCT]), bytes([_STRUCT_END])
 _OPEN_ARRAY, _CLOSE_ARRAY = bytes([_ARRAY]), bytes([_ARRAY_END])
@@ -92,7 +95,8 @@ Value: TypeAlias = Union[int, float, str, bytes, Struct, Array]  # noqa: UP007 -
 
 class RecordError(BridleError):
     """A record cannot be read. ``kind`` is its type code, ``reason`` one of Kamailio's error strings;
-    ``values`` holds the records before it, ``data`` the byte that it begins with."""
+    ``values`` holds the whole records before it, ``outermost`` is the byte that the record begins with which
+    it is in."""
 
     def __init__(self, reason: str, kind: int, position: int = 0) -> None:
         super().__init__(reason)
@@ -100,6 +104,7 @@ class RecordError(BridleError):
         self.kind = kind
         self.position = position
         self.values: list[Value] = []
+        self.outermost = kind
 
 
 class Overflow(BridleError):
@@ -141,6 +146,7 @@ def decode_records(
             count -= 1
     except RecordError as error:
         error.values = values
+        error.outermost = data[position]
         raise
     except UnicodeDecodeError as error:
         failure = RecordError("it is not UTF-8", _STR, position)

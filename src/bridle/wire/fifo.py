@@ -55,7 +55,7 @@ ANSWER_LIMIT = 512 * 1024 * 1024
 IDLE_TIMEOUT = 120.0
 
 _OK = "200 OK\n"
-_END = re.compile(rb"\n\r?\n")
+_END = re.compile(rb"\r?\n\r?\n")
 _FIRST_LINE = re.compile(r":([^:]*):([^:]*)")
 _STATUS = re.compile(r"([0-9]+) ([^\n]*)(?:\n|$)")
 _WHOLE = re.compile(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
@@ -119,7 +119,7 @@ def _read(line: str, kind: Kind, number: int) -> JSON:
 
 
 def _read_text(text: str, kind: Kind, number: int) -> JSON:
-    if kind in ("str", "any"):
+    if kind in ("str", "scalar", "any"):
         return text
     if kind == "float":
         try:
@@ -162,7 +162,7 @@ class FifoServer:
         if self.closing:
             self.trailing = True
             return ()
-        known = max(len(self._held) - 2, 0)
+        known = max(len(self._held) - 3, 0)
         held = self._held + data
         messages: list[Message] = []
         while True:
@@ -187,7 +187,7 @@ class FifoServer:
             first, *lines = text.decode().replace("\r\n", "\n").split("\n")
         except UnicodeDecodeError:
             return self._refusal("400 Malformed command: it is not UTF-8")
-        command = _FIRST_LINE.fullmatch(first.rstrip("\r"))
+        command = _FIRST_LINE.fullmatch(first)
         if command is None:
             return self._refusal("400 Malformed command: expected :METHOD:[REPLY-FIFO]")
         name, reply = command.groups()
