@@ -1,13 +1,16 @@
-"""Real Kamailio on loopback, with a ctl socket of every kind, and its own kamcmd."""
+"""Real Kamailio on loopback, with a ctl socket of every kind, its own kamcmd, and daemons of ours that it can
+talk to."""
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support.bridle import BridleProgram
 from tests.support.programs import PORT_ATTEMPTS, Program, free_port, require
 
 KAMCMD_SECONDS = 10.0
@@ -60,7 +63,7 @@ class Kamailio(Program):
 
     attempts = PORT_ATTEMPTS
 
-    def __init__(self, directory: Path, *, pinned: bool = False) -> None:
+    def __init__(self, directory: Path) -> None:
         self.configuration = directory / "kamailio.cfg"
         self.sip = self.tcp = self.udp = 0
         argv = [require("kamailio"), "-f", self.configuration, "-P", directory / "pid", "-Y", directory]
@@ -104,6 +107,43 @@ class Kamailio(Program):
         return (self.directory / "ctl").exists() and kamcmd(
             self.addresses["unixs"], "core.pwd"
         ).stdout == b"/\n"
+
+
+class CtlDaemon(BridleProgram):
+    """A daemon of ours that listens as Kamailio's ctl does, on every transport.
+
+    ``words`` say which: ``examples.thermostat:Thermostat``, or ``dhcp4 -c FILE``.
+    """
+
+    _LISTENING = re.compile(r"listening on (\S+)")
+
+    def __init__(self, words: Sequence[str | Path], directory: Path) -> None:
+        self.wanted = [
+            f"binrpc+unix:{directory}/ctl",
+            f"binrpc+unixd:{directory}/ctld",
+            "binrpc+tcp:127.0.0.1:0",
+            "binrpc+udp:127.0.0.1:0",
+        ]
+        super().__init__(["run", *words, *self.wanted], directory, name="daemon")
+
+    @property
+    def listening(self) -> list[str]:
+        """The endpoints that it says it listens on."""
+        return self._LISTENING.findall(self.stderr)
+
+    def ready(self) -> bool:
+        return len(self.listening) >= len(self.wanted)
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where to reach it, in Kamailio's grammar."""
+        found = {
+            transport: endpoint.partition("+")[2]
+            for endpoint in self.listening
+            for transport in ("unix", "unixd", "tcp", "udp")
+            if endpoint.startswith(f"binrpc+{transport}:")
+        }
+        return {"unixs" if name == "unix" else name: address for name, address in found.items()}
 
 
 def kamcmd(

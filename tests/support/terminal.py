@@ -27,7 +27,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r")
 
 
 class Terminal:
-    """``bridle WORDS`` on a terminal of so many columns and rows."""
+    """``bridle WORDS``, or another program's, on a terminal of so many columns and rows."""
 
     def __init__(
         self,
@@ -35,8 +35,10 @@ class Terminal:
         columns: int = 80,
         rows: int = 24,
         environment: Mapping[str, str] | None = None,
+        program: Path | None = None,
     ) -> None:
-        self._argv = [sys.executable, "-m", "bridle", *map(str, words)]
+        head = [sys.executable, "-m", "bridle"] if program is None else [str(program)]
+        self._argv = [*head, *map(str, words)]
         # Nobody answers here when a program asks where the cursor stands.
         self._environment = {**bridle_environment(), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
         self._environment.update(environment or {})
