@@ -84,15 +84,17 @@ def test_structs_become_maps(reach: Reach) -> None:
 
 def test_who_is_connected(reach: Reach, transport: str, kamailio: Kamailio) -> None:
     who = reach.execute("ctl.who")
-    if reach.service is None and transport in ("unixd", "udp"):
-        # The agent keeps its connections to the streams.
+    if transport in ("unixd", "udp"):
+        # Only streams are told, which the agent and others may have open.
         assert who.result == 0 or (who.result, who.text) == (1, "no open stream connection")
         return
-    assert who.result == 0 or who.text == "no open stream connection"
+    assert isinstance(who.value, list)
+    rows = [who.value[start : start + 6] for start in range(0, len(who.value), 6)]
     if transport == "unixs":
-        assert isinstance(who.value, list)
-        assert who.value[:4] == ["binrpc", "unix_stream", "<anonymous unix socket>", ""]
-        assert f"{kamailio.directory}/ctl" in who.value
+        ours = ["binrpc", "unix_stream", "<anonymous unix socket>", "", f"{kamailio.directory}/ctl", ""]
+        assert ours in rows
+    else:
+        assert ["127.0.0.1", str(kamailio.tcp)] in [row[4:] for row in rows if row[:2] == ["binrpc", "tcp"]]
 
 
 def test_arguments_are_positional_and_typed(reach: Reach) -> None:
@@ -137,7 +139,7 @@ def test_large_answers(kamailio: Kamailio, transport: str) -> None:
         full = client.call("core.ppdefines_full")
         text = client.call("core.prints", ["x" * 30000])
     assert isinstance(full, list)
-    assert len(full) > 20
+    assert len(full) > 10
     assert text == "x" * 30000
 
 

@@ -61,7 +61,9 @@ def test_faults_are_told_as_kamailio_tells_them(daemon: CtlDaemon, transport: st
     assert asked(daemon, transport, "set-target") == (
         "error: 400 - error at parameter 0: expected float type but end of packet encountered\n"
     )
-    assert asked(daemon, transport, "set-target", "90.5").startswith("error: 400 - target must")
+    assert asked(daemon, transport, "set-target", "90.5") == (
+        "error: 400 - 90.5 is out of range: -30 to 60\n"
+    )
 
 
 def test_who_is_connected_is_told_for_each_transport(daemon: CtlDaemon) -> None:
@@ -110,8 +112,9 @@ def test_the_reply_socket_may_be_named(daemon: CtlDaemon, short_path: Path) -> N
 def test_a_session_from_a_pipe(daemon: CtlDaemon) -> None:
     ended = kamcmd(daemon.addresses["tcp"], stdin=b"core.prints a b\nno.such\nquit\n")
     assert ended.returncode == 0
+    fault = "error: 500 - command no.such not found\n"
     assert ended.stdout.decode().endswith(
-        "kamcmd> core.prints a b\na\nb\nkamcmd> no.such\nerror: 500 - command no.such not found\nkamcmd> quit\n"
+        f"kamcmd> core.prints a b\na\nb\nkamcmd> no.such\n{fault}kamcmd> quit\n"
     )
 
 
@@ -125,7 +128,7 @@ def test_the_prompt_completes_and_converses(daemon: CtlDaemon, transport: str) -
         terminal.type("help core.upt\t\n")
         terminal.expect("Returns the time, the time of the start")
         terminal.type("core.printi -5 7\n")
-        terminal.expect("-5\r\n7" if "\r\n" in terminal.text else "-5\n7")
+        terminal.expect("-5\n7\n")
         terminal.type("quit\n")
         assert terminal.wait() == 0
 
@@ -141,6 +144,4 @@ def test_a_bundled_daemon_with_its_configuration(short_path: Path) -> None:
         assert asked(daemon, "unixs", "core.version").startswith("Dhcp4 ")
         assert "pid: " in asked(daemon, "tcp", "status-get")
         assert "Dhcp4: {" in asked(daemon, "udp", "config-get")
-        assert asked(daemon, "unixd", "statistic-get", "s:pkt4-received").startswith(
-            "{\n\tpkt4-received: {\n"
-        )
+        assert "\tpkt4-received: {\n" in asked(daemon, "unixd", "statistic-get-all")

@@ -90,7 +90,8 @@ DIFFERENCES: dict[str, str] = {
     "string param without NUL leaks following bytes into %s": "kamailio-missing-nul",
     "string with embedded NUL": "kamailio-inner-nul",
     "scan S escapes": "kamailio-inner-nul",
-    "record ext len 0xffffffff: 5.6.3 accepts as negative len (HEAD: corrupted packet)": "kamailio-record-lengths",
+    "record ext len 0xffffffff: 5.6.3 accepts as negative len "
+    "(HEAD: corrupted packet)": "kamailio-record-lengths",
     "int record ext len 0xfffffff0": "kamailio-record-lengths",
     "system.methodSignature core.ps": "kamailio-signatures",
     "udp 66000 reply size with max_body 256k: no reply": "kamailio-large-datagrams",
