@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from bench.ctl import ctl
 from bench.dhcp import dhcp
 from bench.large import large
 from bench.load import LoadError, build
@@ -29,6 +30,7 @@ SCENARIOS: dict[str, Callable[[Session], None]] = {
     "import": importing,
     "memory": memory,
     "dhcp": dhcp,
+    "ctl": ctl,
 }
 
 PEERS = ("kea-dhcp4", "kea-ctrl-agent")

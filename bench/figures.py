@@ -33,7 +33,8 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A line of the table. ``aim`` is what the project wants; nothing fails where it is missed."""
+    """A line of the table. ``aim`` is what the project wants; nothing fails where it is missed. ``peer`` is
+    the real program beside ours."""
 
     scenario: str
     what: str
@@ -42,6 +43,7 @@ class Figure(msgspec.Struct, frozen=True):
     ours: Measured | None
     real: Measured | None
     aim: str = ""
+    peer: str = "Kea"
 
     @property
     def ratio(self) -> float | None:

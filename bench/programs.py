@@ -11,11 +11,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support.kamailio import CtlDaemon, Kamailio, kamcmd
 from tests.support.kea import JSON, ControlAgent, Dhcp4, agent_settings, answers, listens
 from tests.support.programs import ROOT, Program, StartError, free_port
 
 OURS = "Bridle"
 REAL = "Kea"
+KAMAILIO = "Kamailio"
 
 THERMOSTAT = "examples.thermostat:Thermostat"
 
@@ -64,6 +66,28 @@ class OurDaemon(Program):
 
     def ready(self) -> bool:
         return self.socket.exists() and answers(self.socket)
+
+
+class OurCtl(CtlDaemon):
+    """The same with Kamailio's ctl sockets."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__([THERMOSTAT], directory)
+
+    @property
+    def worker(self) -> int:
+        """The process that answers."""
+        return self.pid
+
+
+class RealKamailio(Kamailio):
+    """``kamailio``, whose ctl has one process of its own."""
+
+    @property
+    def worker(self) -> int:
+        """The process that answers."""
+        told = kamcmd(self.addresses["unixs"], "core.ps").stdout.decode().split("\n")
+        return int(told[told.index("ctl handler") - 1])
 
 
 class OurAgent(Program):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bench.figures import Figure, Measured
-from bench.programs import OURS, REAL
+from bench.programs import OURS
 
 MISSING = "-"
 
@@ -16,12 +16,12 @@ HEAD = (
     "what",
     "unit",
     OURS,
-    REAL,
+    "real",
     "ratio",
     f"p99 ms {OURS}",
-    REAL,
+    "real",
     f"CPU us {OURS}",
-    REAL,
+    "real",
     "trouble",
     "aim",
 )
@@ -51,7 +51,7 @@ def _row(figure: Figure) -> tuple[str, ...]:
     ours, real = figure.ours, figure.real
     return (
         figure.scenario,
-        figure.what,
+        figure.what if figure.real is None else f"{figure.what} ({figure.peer})",
         figure.unit,
         _value(ours),
         _value(real),
@@ -60,7 +60,7 @@ def _row(figure: Figure) -> tuple[str, ...]:
         _thousandth(real.p99_us if real else None),
         _plain(ours.cpu_us if ours else None),
         _plain(real.cpu_us if real else None),
-        _trouble(ours, real),
+        _trouble(figure),
         figure.aim,
     )
 
@@ -92,8 +92,7 @@ def _plain(value: float | None) -> str:
     return MISSING if not value else f"{value:,.0f}"
 
 
-def _trouble(ours: Measured | None, real: Measured | None) -> str:
-    parts = [
-        f"{name}: {m.trouble}" for name, m in ((OURS, ours), (REAL, real)) if m is not None and m.trouble
-    ]
+def _trouble(figure: Figure) -> str:
+    both = ((OURS, figure.ours), (figure.peer, figure.real))
+    parts = [f"{name}: {m.trouble}" for name, m in both if m is not None and m.trouble]
     return "; ".join(parts) or "none"

@@ -12,7 +12,17 @@ from typing import Self, TypeAlias, TypeVar
 from bench.figures import Figure
 from bench.load import Load, Run, Target, measure, timed
 from bench.machine import Cores, on_core
-from bench.programs import OURS, REAL, OurAgent, OurDaemon, RealAgent, RealDhcp4, StandIn
+from bench.programs import (
+    OURS,
+    REAL,
+    OurAgent,
+    OurCtl,
+    OurDaemon,
+    RealAgent,
+    RealDhcp4,
+    RealKamailio,
+    StandIn,
+)
 from tests.support.programs import Program, StartError, short_directory
 
 P = TypeVar("P", bound=Program)
@@ -51,7 +61,7 @@ class Session:
         if figure.ours is None and figure.real is None:
             return
         self.figures.append(figure)
-        both = ((OURS, figure.ours), (REAL, figure.real))
+        both = ((OURS, figure.ours), (figure.peer, figure.real))
         values = ", ".join(f"{name} {measured.value:,.1f}" for name, measured in both if measured is not None)
         self.say(f"  {figure.what}: {values} {figure.unit}")
 
@@ -135,6 +145,14 @@ class Stage:
         if name == OURS and not run.served:
             self.session.problem(f"{name} did not answer")
         return run
+
+
+def ctl_targets(program: OurCtl | RealKamailio) -> dict[str, Target]:
+    """How a ctl is asked, by transport."""
+    places = {
+        name: address.partition(":")[2] for name, address in program.addresses.items() if name != "unixd"
+    }
+    return {name: Target(place, program.worker) for name, place in places.items()}
 
 
 def unix_target(program: OurDaemon | RealDhcp4) -> Target:

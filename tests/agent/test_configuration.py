@@ -187,6 +187,14 @@ IN_AGENT = {
         '"control-sockets": {\n"a": { "endpoint": "udp:127.0.0.1:1" } }',
         "cannot connect to 'udp:127.0.0.1:1': kea travels on unix, http, https ({f}:2.6)",
     ),
+    "address of Kamailio": (
+        '"control-sockets": {\n"a": { "socket-type": "binrpc", "socket-name": "a:b:c" } }',
+        "address 'a:b:c' is not [PROTOCOL:][HOST:]PORT; an IPv6 address is in [] ({f}:2.48-54)",
+    ),
+    "fifo without a name": (
+        '"control-sockets": {\n"a": { "socket-type": "fifo" } }',
+        "Mandatory 'socket-name' parameter missing ({f}:2.6)",
+    ),
     "service port": (
         '"control-sockets": {\n"a": { "socket-type": "http", "socket-port": 0 } }',
         "out of range value (0) specified for parameter 'socket-port' ({f}:2.46)",

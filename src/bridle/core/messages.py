@@ -86,11 +86,9 @@ class Expected(msgspec.Struct, frozen=True):
         return self.kinds[index] if index < len(self.kinds) else self.rest or "any"
 
 
-class ScannedArguments:
+class ScannedArguments(msgspec.Struct, gc=False):
     """Arguments that are read by what the handler takes, in dialects whose values have other types than
     JSON's, or none. A dialect derives from it."""
-
-    __slots__ = ()
 
     def scan(self, expected: Expected) -> JSON:
         """Read the values that are expected. What comes beyond is left alone. A map is named arguments.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -14,6 +15,7 @@ from bridle.core.errors import ConfigurationError, EndpointError
 from bridle.core.messages import JSON
 from bridle.daemon.document import Document
 from bridle.net.endpoint import Endpoint
+from bridle.net.kamailio_address import read_address
 from bridle.server import Channel, HttpSettings, Server
 
 __all__ = ["ChannelSettings", "ChannelTransition", "ControlChannels", "read_control_sockets"]
@@ -21,6 +23,17 @@ __all__ = ["ChannelSettings", "ChannelTransition", "ControlChannels", "read_cont
 _log = logging.getLogger("bridle.daemon")
 
 _UNIX_KEYS = frozenset({"socket-type", "socket-name", "user-context", "comment"})
+_KAMAILIO_OPTIONS: Mapping[str, type] = {
+    "mode": str,
+    "user": str,
+    "group": str,
+    "connections": int,
+    "autoconversion": bool,
+    "idle-timeout": int,
+    "max-body-size": int,
+    "max-struct-size": int,
+}
+_KAMAILIO_KEYS = _UNIX_KEYS.union(_KAMAILIO_OPTIONS)
 _OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "date", "transfer-encoding"})
 _HTTP_KEYS = frozenset(
     {
@@ -54,11 +67,9 @@ class ChannelSettings(msgspec.Struct, frozen=True):
     def place(self) -> tuple[str, str, int]:
         """What two channels cannot have in common."""
         endpoint = self.endpoint
-        return (
-            ("unix", endpoint.path, 0)
-            if endpoint.transport == "unix"
-            else ("tcp", endpoint.host, endpoint.port)
-        )
+        if endpoint.transport in ("unix", "unixd", "fifo"):
+            return ("path", endpoint.path, 0)
+        return ("udp" if endpoint.transport == "udp" else "tcp", endpoint.host, endpoint.port)
 
 
 def read_control_sockets(value: Mapping[str, JSON], document: Document, root: str) -> list[ChannelSettings]:
@@ -75,7 +86,8 @@ def read_control_sockets(value: Mapping[str, JSON], document: Document, root: st
         raise document.error("control-sockets is expected to be a list", [root, "control-sockets"])
     for index, item in enumerate(several):
         found.append(_read_one(item, [root, "control-sockets", index], document, root))
-    if sum(settings.endpoint.transport == "unix" for settings in found) > 1:
+    unix = [one for one in found if one.endpoint.transport == "unix" and one.endpoint.dialect == "kea"]
+    if len(unix) > 1:
         raise document.error("control socket of type 'unix' already configured", [root, "control-sockets"])
     return found
 
@@ -103,7 +115,31 @@ def _read_one(item: JSON, path: list[str | int], document: Document, root: str) 
         if kind == "https" and found.http.tls is None:
             raise document.error("no TLS setup for a HTTPS control socket", path)
         return found
+    if kind in ("binrpc", "fifo"):
+        return _read_kamailio("fifo" if kind == "fifo" else "binrpc", item, path, document)
     raise ConfigurationError(f"Invalid 'socket-type' parameter value {kind}")
+
+
+def _read_kamailio(
+    kind: Literal["binrpc", "fifo"], item: Mapping[str, JSON], path: list[str | int], document: Document
+) -> ChannelSettings:
+    """A socket as Kamailio's ctl has it: ``socket-name`` is an address in Kamailio's grammar, the rest are
+    the options of its endpoint."""
+    _check_keys(item, _KAMAILIO_KEYS, kind.upper(), path, document)
+    _check_type(item, _KAMAILIO_OPTIONS, path, document)
+    name = item.get("socket-name")
+    if not isinstance(name, str):
+        raise document.error("Mandatory 'socket-name' parameter missing", path)
+    try:
+        endpoint = read_address(name, kind)
+    except EndpointError as error:
+        raise document.error(str(error), [*path, "socket-name"]) from error
+    options = tuple((key, _option(item[key])) for key in _KAMAILIO_OPTIONS if key in item)
+    return ChannelSettings(msgspec.structs.replace(endpoint, options=options))
+
+
+def _option(value: JSON) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def _check_keys(
@@ -246,7 +282,7 @@ class ControlChannels:
         if place in transition.wanted:
             raise ConfigurationError(f"two control sockets in the same place: {settings.endpoint}")
         known = self._open.get(place)
-        if known is not None and (settings.endpoint.port or settings.endpoint.transport == "unix"):
+        if known is not None and (settings.endpoint.port or settings.endpoint.path != "/"):
             before, channel = known
             if before.secured != settings.secured and (not before.secured or not settings.secured):
                 words = ("HTTP", "HTTPS") if settings.secured else ("HTTPS", "HTTP")
@@ -257,6 +293,11 @@ class ControlChannels:
                 raise ConfigurationError(
                     f"the trust-anchor of {before.endpoint} cannot be changed while it listens: whoever was "
                     "trusted before would still be; use another port, or restart"
+                )
+            if before.endpoint.options != settings.endpoint.options:
+                raise ConfigurationError(
+                    f"the settings of {before.endpoint} cannot be changed while it listens: use another "
+                    "place, or restart"
                 )
             if before.endpoint == settings.endpoint:
                 transition.wanted[place] = (settings, channel)

@@ -84,21 +84,24 @@ class StreamConnection(TimedConnection, Connection):
 
     _transport: asyncio.Transport
     _dialect: ServerDialect
+    number: int
+    """In the order in which clients came, whatever they came by."""
+
+    # What most connections never change is the class's.
+    _task: asyncio.Task[None] | None = None
+    _held = 0
+    _unsent = 0
+    _blocked = False
+    _reading = True
+    _half_closed = False
+    _retiring = False
+    _ending = False
 
     def __init__(self, listener: StreamListener) -> None:
         self._listener = listener
-        super().__init__(listener.loop)
-        # In the order in which clients came, whatever they came by.
-        self.number: int = 0
+        self._loop = listener.loop
+        self.number = next(_numbers)
         self._queue: deque[Message] = deque()
-        self._task: asyncio.Task[None] | None = None
-        self._held = 0
-        self._unsent = 0
-        self._blocked = False
-        self._reading = True
-        self._half_closed = False
-        self._retiring = False
-        self._ending = False
 
     def begin(self, opening: Opening) -> None:
         """A client was accepted; the transport is made later, if it is needed at all."""
@@ -107,7 +110,6 @@ class StreamConnection(TimedConnection, Connection):
         self._dialect = listener.dialect.server(listener.peer_of(opening))
         if len(listener.connections) < listener.connection_limit:
             listener.connections[self] = None
-            self.number = next(_numbers)
             return
         text = f"too many connections: at most {listener.connection_limit} are served"
         self._transport.write(self._dialect.refuse(text))

@@ -20,10 +20,13 @@ _FOREVER = float("inf")
 class TimedConnection(asyncio.Protocol, abc.ABC):
     """A protocol with a deadline."""
 
+    _loop: asyncio.AbstractEventLoop
+    # Most connections end before a first deadline is set: until then both are the class's.
+    _timer: asyncio.TimerHandle | None = None
+    _deadline = 0.0
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
 
     @abc.abstractmethod
     def _expired(self) -> None:

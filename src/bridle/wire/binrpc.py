@@ -204,8 +204,13 @@ class BinrpcServer:
         cookie: int = command.tag  # type: ignore[assignment]
         if response.result != Result.SUCCESS:
             return _fault_of(response, cookie)
+        value = response.arguments
         try:
-            body = _reply(response, self._settings)
+            if type(value) is list:
+                settings = self._settings
+                body = encode_records(value, settings.body_limit, settings.struct_limit)
+            else:
+                body = _reply(response, self._settings)
         except Overflow as error:
             text = f"Internal server error processing '{error.kind}': buffer too small (overflow) (-2)"
             return _fault(500, text, cookie)
@@ -256,7 +261,7 @@ def _reply(response: Response, settings: KamailioSettings) -> bytes:
     if value is None:
         return b""
     values = value if type(value) is list else (value,)
-    return encode_records(values, body_limit=settings.body_limit, struct_limit=settings.struct_limit)
+    return encode_records(values, settings.body_limit, settings.struct_limit)
 
 
 def _fault_of(response: Response, cookie: int) -> bytes:

@@ -57,27 +57,24 @@ _INT32 = 1 << 31
 
 
 class Parameters(ScannedArguments):
-    """The records of a request behind its method."""
+    """The records of a request behind its method: those of ``data[start:end]``."""
 
-    __slots__ = ("_autoconversion", "_data", "_end", "_start")
-
-    def __init__(self, data: bytes, start: int, end: int, autoconversion: bool) -> None:
-        self._data = data
-        self._start = start
-        self._end = end
-        self._autoconversion = autoconversion
+    data: bytes
+    start: int
+    end: int
+    autoconversion: bool
 
     def scan(self, expected: Expected) -> JSON:
         """Read one record for each kind; those that come beyond are ignored. One struct alone is named
         arguments."""
-        if expected.named and self._start < self._end and self._data[self._start] == STRUCT_BEGIN:
+        if expected.named and self.start < self.end and self.data[self.start] == STRUCT_BEGIN:
             named = self._named()
             if named is not None:
                 return named
         kinds, rest = expected.kinds, expected.rest
         failure = None
         try:
-            values = decode_records(self._data, self._start, self._end, len(kinds) if rest is None else -1)
+            values = decode_records(self.data, self.start, self.end, len(kinds) if rest is None else -1)
         except RecordError as error:
             values, failure = error.values, error
         index = 0
@@ -94,10 +91,10 @@ class Parameters(ScannedArguments):
 
     def unscanned(self) -> JSON | UnsetType:
         """All records: none, one struct's members by name, or a list."""
-        if self._start >= self._end:
+        if self.start >= self.end:
             return UNSET
         try:
-            values = decode_records(self._data, self._start, self._end)
+            values = decode_records(self.data, self.start, self.end)
         except RecordError as error:
             raise self._unreadable(len(error.values), "any", error) from error
         if len(values) == 1 and isinstance(values[0], Struct):
@@ -109,7 +106,7 @@ class Parameters(ScannedArguments):
     def _named(self) -> JSON:
         """The members of the only record, if it is one struct with names."""
         try:
-            values = decode_records(self._data, self._start, self._end, count=2)
+            values = decode_records(self.data, self.start, self.end, count=2)
         except RecordError:
             return None  # whichever way it is read, it comes up again
         named = json_of(values[0])
@@ -117,7 +114,7 @@ class Parameters(ScannedArguments):
 
     def _unreadable(self, index: int, kind: Kind, failure: RecordError) -> ArgumentError:
         found = failure.outermost & 0x0F
-        if kind in ("any", "scalar") or self._autoconversion:
+        if kind in ("any", "scalar") or self.autoconversion:
             expected = TYPE_NAMES.get(found, "<unknown/error>")
         else:
             expected = _EXPECTED[kind]
@@ -139,7 +136,7 @@ class Parameters(ScannedArguments):
             return float(value)
         if kind == "int" and type(value) is float and value.is_integer() and abs(value) >= _INT32:
             return int(value)  # which is how integers beyond 32 bits travel
-        if not self._autoconversion:
+        if not self.autoconversion:
             raise _wrong(index, _EXPECTED[kind], NO_MATCH)
         converted = _convert(value, kind)
         if converted is None:

@@ -237,7 +237,7 @@ def _decode_array(data: bytes, position: int, end: int, errors: str, depth: int)
 
 
 def encode_records(
-    values: Iterable[object], *, body_limit: int | None = None, struct_limit: int | None = None
+    values: Iterable[object], body_limit: int | None = None, struct_limit: int | None = None
 ) -> bytes:
     """Write records.
 

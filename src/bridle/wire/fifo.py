@@ -65,15 +65,12 @@ _DEFAULT = KamailioSettings(idle_timeout=IDLE_TIMEOUT)
 class _Lines(ScannedArguments):
     """The lines behind the first."""
 
-    __slots__ = ("_lines",)
-
-    def __init__(self, lines: list[str]) -> None:
-        self._lines = lines
+    lines: list[str]
 
     def scan(self, expected: Expected) -> JSON:
         """One line for each kind, the rest ignored. A struct alone whose names the handler knows is named
         arguments. A string that is missing is empty: an empty line could not be told from the end."""
-        lines = self._lines
+        lines = self.lines
         named = self._named(expected)
         if named is not None:
             return named
@@ -86,16 +83,16 @@ class _Lines(ScannedArguments):
         return values
 
     def _named(self, expected: Expected) -> JSON:
-        if len(self._lines) != 1 or ":" not in self._lines[0]:
+        if len(self.lines) != 1 or ":" not in self.lines[0]:
             return None
-        pairs = _struct(self._lines[0])
+        pairs = _struct(self.lines[0])
         if pairs is None or not all(name in expected.named for name, _ in pairs):
             return None
         return {name: _read_text(text, expected.named[name], 2) for name, text in pairs}
 
     def unscanned(self) -> JSON | UnsetType:
         """The lines as strings; a struct alone as a map."""
-        lines = self._lines
+        lines = self.lines
         if not lines:
             return UNSET
         pairs = _struct(lines[0]) if len(lines) == 1 and ":" in lines[0] else None
