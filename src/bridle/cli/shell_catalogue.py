@@ -1,4 +1,5 @@
-"""What a daemon says about its commands: ``command-help``, or ``list-commands`` where it knows no better.
+"""What a daemon says about its commands: ``command-help``, or ``list-commands`` where it knows no better, or
+Kamailio's ``system.listMethods`` and ``system.methodHelp``.
 
 What comes from a daemon is taken apart with care: what makes no sense is left out.
 """
@@ -13,7 +14,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from bridle.cli.rendering import plain
 from bridle.client.blocking import Client
-from bridle.core.messages import JSON
+from bridle.client.calls import value_of
+from bridle.core.messages import JSON, Command
 from bridle.core.results import Result
 
 __all__ = ["Argument", "Catalogue", "CommandHelp", "describe", "load", "services"]
@@ -80,9 +82,24 @@ def load(client: Client, service: str | None) -> Catalogue:
     response = client.execute("command-help", service=service, timeout=timeout)
     if response.result == Result.SUCCESS and isinstance(response.value, dict):
         return {name: describe(name, value) for name, value in sorted(response.value.items())}
-    names = client.call("list-commands", service=service, timeout=timeout)
-    names = names if isinstance(names, list) else []
-    return {name: CommandHelp(name) for name in names if isinstance(name, str)}
+    response = client.execute("list-commands", service=service, timeout=timeout)
+    if response.result == Result.UNSUPPORTED:
+        return _load_methods(client, service, timeout)
+    names = value_of(Command("list-commands"), response, client.endpoint)
+    return {name: CommandHelp(name) for name in _texts(names)}
+
+
+def _load_methods(client: Client, service: str | None, timeout: float) -> Catalogue:
+    """The methods of a daemon that speaks Kamailio's dialects, and what it says about each."""
+    names = _texts(client.call("system.listMethods", service=service, timeout=timeout))
+    if service is not None:
+        return {name: CommandHelp(name) for name in names}  # a question for each would take an agent long
+    told = client.execute_many([("system.methodHelp", [name]) for name in names], timeout=timeout)
+    helps = [_text(response.value) if response.result == Result.SUCCESS else "" for response in told]
+    return {
+        name: CommandHelp(name, summary=text.partition("\n")[0], help=text)
+        for name, text in zip(names, helps, strict=True)
+    }
 
 
 def services(client: Client) -> list[str]:
@@ -182,6 +199,10 @@ def _resolve(schema: dict[str, JSON], definitions: dict[str, JSON]) -> dict[str,
     if not isinstance(reference, str):
         return schema
     return _map(definitions.get(reference.rpartition("/")[2]))
+
+
+def _texts(value: JSON) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _map(value: JSON) -> dict[str, JSON]:
