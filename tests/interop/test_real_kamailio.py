@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 
 import pytest
 
 import bridle
-from tests.support.bridle import Agent
+from tests.support.bridle import Agent, command_line
 from tests.support.kamailio import Kamailio
 from tests.support.kea import JSON
 from tests.support.programs import short_directory
@@ -151,3 +152,26 @@ def test_a_service_that_is_not_there_is_told_and_the_others_answer(agent: Agent)
         "unable to forward command to the gone service: No such file or directory. "
         "The server is likely to be offline"
     )
+
+
+def test_the_shell_knows_kamailios_methods(kamailio: Kamailio, transport: str) -> None:
+    lines = "help\nhelp core.ps\ncore.printi 5 -7\nno.such\nquit\n"
+    ended = command_line("shell", kamailio.endpoints[transport], "--json", stdin=lines)
+    assert "Dump user location tables" in ended.stdout
+    assert "Returns the description of running processes." in ended.stdout
+    assert '"result": 2' in ended.stdout
+    assert "command no.such not found" in ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_shell_knows_the_methods_behind_an_agent(agent: Agent) -> None:
+    ended = command_line("shell", agent.endpoint, "--service", "tcp", stdin="help\ncore.pwd\nquit\n")
+    assert "core.uptime" in ended.stdout
+    assert "/" in ended.stdout
+
+
+def test_a_call_from_the_command_line(kamailio: Kamailio, transport: str) -> None:
+    ended = command_line("call", kamailio.endpoints[transport], "core.prints", "a", '"5"', "--json")
+    assert (ended.returncode, json.loads(ended.stdout)) == (0, {"result": 0, "arguments": ["a", "5"]})
+    wrong = command_line("call", kamailio.endpoints[transport], "core.prints", "5")
+    assert wrong.returncode == 1
