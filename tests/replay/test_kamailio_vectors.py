@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from bridle.core.messages import Command
 from bridle.wire.binrpc_packets import PacketReader, encode_packet
 from bridle.wire.binrpc_records import decode_records, encode_records
+from bridle.wire.fifo import FifoClient
+from bridle.wire.fifo_text import format_struct, format_value, parse_struct
 from tests.replay.kamailio import NAMES, Row, as_captured, instance, rows
 
 ROWS = rows()
@@ -141,6 +144,35 @@ def test_an_answer_is_read_as_the_capture_says_and_written_again_to_the_byte(row
         for packet in packets
     ]
     assert b"".join(written) == row.response
+
+
+TEXT = [row for row in ROWS if row.is_fifo and row.response]
+
+
+@pytest.mark.parametrize("row", TEXT, ids=_ids)
+def test_an_answer_in_text_is_read_and_written_again(row: Row) -> None:
+    answers = row.response.split(b"200 OK\n")[1:] if row.response.count(b"200 OK\n") > 1 else [None]
+    for part in answers:
+        data = row.response if part is None else b"200 OK\n" + part
+        client = FifoClient()
+        client.request(Command(row.method))
+        client.receive(data)
+        (answer,) = client.receive_eof()
+        code, _, rest = data.decode().partition(" ")
+        if code != "200":
+            assert (str(answer.code), answer.text) == (code, rest.partition("\n")[0])
+            continue
+        values = (
+            [] if answer.value is None else answer.value if isinstance(answer.value, list) else [answer.value]
+        )
+        lines = rest.split("\n")[1:-1] if rest.endswith("\n") else rest.split("\n")[1:]
+        assert len(values) == len(lines)
+        for item, line in zip(values, lines, strict=True):
+            pairs = parse_struct(line)
+            if pairs is not None and len(dict(pairs)) == len(pairs) and line.count(":") == len(pairs):
+                assert format_struct(dict(pairs)) == line
+            elif pairs is None:
+                assert format_value(item) == line
 
 
 def _is_ours(row: Row) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -480,3 +481,44 @@ async def test_datagrams_of_other_kinds_harm_nobody(short_path: Path) -> None:
 def test_a_client_s_cookies_fit_one_byte_at_first() -> None:
     client = BinrpcClient()
     assert client.request(Command("core.pwd"))[:4] == bytes([0xA1, 0, 11, 1])
+
+
+@on_every_loop
+async def test_noise_on_every_socket_leaves_nothing_behind(short_path: Path) -> None:
+    noise = random.Random(4)
+    places = [f"binrpc+unix:{short_path}/s", f"binrpc+unixd:{short_path}/d", "binrpc+udp:127.0.0.1:0"]
+    places += [f"fifo+unix:{short_path}/t", "binrpc+tcp:127.0.0.1:0"]
+    valid = packet(1, "say", "x") + packet(2, "core.echo", {"a": [1, "b"]}, 2.5)
+
+    def bytes_of() -> bytes:
+        data = bytearray(valid * noise.randint(1, 3))
+        for _ in range(noise.randint(0, 6)):
+            data[noise.randrange(len(data))] = noise.randrange(256)
+        return bytes(data[: noise.randrange(len(data) + 1)])
+
+    async with serving(*places) as channels:
+        tasks = len(asyncio.all_tasks())
+        for _ in range(60):
+            for channel in channels:
+                data = bytes_of()
+                endpoint = channel.endpoint
+                if endpoint.transport in ("unixd", "udp"):
+                    family = socket.AF_UNIX if endpoint.path else socket.AF_INET
+                    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                        sock.connect(endpoint.path or (endpoint.host, endpoint.port))
+                        sock.send(data)
+                    continue
+                if endpoint.path:
+                    _, writer = await asyncio.open_unix_connection(endpoint.path)
+                else:
+                    _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+                writer.write(data)
+                if noise.random() < 0.5:
+                    writer.write_eof()
+                writer.close()
+                await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+        async with bridle.connect_async(where(channels[0])) as client:
+            while await client.call("ctl.connections") != 1:
+                await asyncio.sleep(0.01)
+            assert await client.call("say", "well") == "well"
+        assert len(asyncio.all_tasks()) <= tasks + 1

@@ -43,6 +43,7 @@ def command(name: str, endpoints: tuple[str, ...], file: str | None, port: int |
     Examples:
       bridle run dhcp4 -c /etc/kea/kea-dhcp4.conf
       bridle run examples.thermostat:Thermostat unix:/tmp/thermostat.sock
+      bridle run dhcp4 -c FILE binrpc+unix:/run/ctl binrpc+tcp:127.0.0.1:2046
     """
     log_to_stderr("DEBUG" if debug else "INFO")
     try:

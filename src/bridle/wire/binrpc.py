@@ -247,7 +247,9 @@ class BinrpcDatagram(BinrpcServer):
 def _method(record: bytes, start: int) -> str:
     """The name in a method's record, remembered for the next time. It ends at a NUL, as in C."""
     name = record[start:].partition(b"\0")[0].decode("utf-8", "surrogateescape")
-    if len(_METHODS) < _METHODS_LIMIT and len(record) <= _METHOD_BYTES:
+    if len(record) <= _METHOD_BYTES:
+        if len(_METHODS) == _METHODS_LIMIT:
+            _METHODS.clear()  # somebody is trying names; the few that are used are soon there again
         _METHODS[record] = name
     return name
 

@@ -76,6 +76,7 @@ _DOUBLE_MIN = -(1 << 63)
 # Names of members that were written lately: the same few come again and again.
 _NAMES: dict[str, bytes] = {}
 _NAMES_LIMIT = 4096
+_NAME_BYTES = 64
 
 
 class Struct(msgspec.Struct, frozen=True):
@@ -352,7 +353,9 @@ def _thousandths(number: float) -> int:
 def _encode_name(name: str) -> bytes:
     content = name.encode("utf-8", "surrogateescape") + b"\0"
     record = _sized(_AVP, content)
-    if len(_NAMES) < _NAMES_LIMIT and len(record) < 64:
+    if len(record) < _NAME_BYTES:
+        if len(_NAMES) == _NAMES_LIMIT:
+            _NAMES.clear()
         _NAMES[name] = record
     return record
 
