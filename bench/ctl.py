@@ -6,7 +6,7 @@ from bench.figures import Figure, of_rates
 from bench.load import Load, Mode
 from bench.programs import KAMAILIO, OURS, OurCtl, RealKamailio
 from bench.stage import Session, Stage, ctl_targets
-from bridle.wire.binrpc import encode_request
+from bridle.wire.binrpc_client import encode_request
 
 COOKIE = 0x11
 REQUEST = encode_request(COOKIE, "core.echo", ["hello"]).hex()

@@ -12,7 +12,8 @@ import bridle
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import Command, Response
 from bridle.server.ctl import Ctl
-from bridle.wire.binrpc import BinrpcClient, BinrpcServer
+from bridle.wire.binrpc import BinrpcServer
+from bridle.wire.binrpc_client import BinrpcClient
 from bridle.wire.binrpc_packets import FAULT, REPLY, REQUEST_LIMIT, PacketReader, encode_packet
 from bridle.wire.binrpc_records import (
     Array,

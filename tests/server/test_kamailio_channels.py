@@ -18,7 +18,7 @@ from bridle import CommandManager, EndpointError, Server
 from bridle.core.messages import Command
 from bridle.server import Channel
 from bridle.testing import elapsed
-from bridle.wire.binrpc import BinrpcClient
+from bridle.wire.binrpc_client import BinrpcClient
 from bridle.wire.binrpc_packets import PacketReader, encode_packet
 from bridle.wire.binrpc_records import decode_records, encode_records
 from tests.support.loops import on_every_loop, on_virtual_clock

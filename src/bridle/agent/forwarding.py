@@ -13,7 +13,8 @@ from typing import Generic, Protocol
 import msgspec
 
 from bridle.client.calls import authorization, conversation, is_delimited, one
-from bridle.client.pool import A, Pool, Q, Talk
+from bridle.client.exchange import A, Q, Talk
+from bridle.client.pool import Pool
 from bridle.core.errors import ArgumentError, DeadlineExceeded, RemoteProtocolError, TransportError
 from bridle.core.messages import Command, Response
 from bridle.core.results import Result

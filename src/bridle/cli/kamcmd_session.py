@@ -16,7 +16,7 @@ from bridle.core.errors import RemoteProtocolError
 from bridle.core.results import ExitStatus, Result, row
 from bridle.core.version import VERSION
 from bridle.net.endpoint import Endpoint
-from bridle.wire.binrpc import decode_fault, encode_request
+from bridle.wire.binrpc_client import decode_fault, encode_request
 from bridle.wire.binrpc_packets import FAULT, REPLY, Packet, PacketReader
 from bridle.wire.binrpc_records import RecordError, Value, decode_records
 
