@@ -152,14 +152,13 @@ class Opening(asyncio.Transport):
         return self._sent and not (self._paused or self._eof or self._written)
 
     def move_to(self, transport: asyncio.Transport) -> None:
-        """Do with a transport what was remembered."""
+        """Do with a transport what was remembered, but for pausing: of Python 3.11.2, one that is paused before
+        it began to read begins all the same."""
         if self._written:
             transport.write(b"".join(self._written))
             self._written.clear()
         if self._eof:
             transport.write_eof()
-        if self._paused:
-            transport.pause_reading()
         if self._closing:
             transport.close()
 

@@ -126,6 +126,8 @@ class StreamConnection(TimedConnection, Connection):
             held, self._blocked = self._blocked, False
             opening.move_to(self._transport)
             self._unsent = self._transport.get_write_buffer_size()
+            if not self._reading:
+                self._loop.call_soon(self._stay_paused)
             if held:
                 self._loop.call_soon(self._resume)
         if self._ending and self._timer is None:
@@ -170,6 +172,10 @@ class StreamConnection(TimedConnection, Connection):
             self._touch(None)
             # Not at once: asyncio's transports report a loss twice when they are closed from in here.
             self._loop.call_soon(self._resume)
+
+    def _stay_paused(self) -> None:
+        if not self._reading:
+            self._transport.pause_reading()
 
     def _resume(self) -> None:
         if self._task is None and not (self._blocked or self._ending or self._transport.is_closing()):
