@@ -152,8 +152,8 @@ class Opening(asyncio.Transport):
         return self._sent and not (self._paused or self._eof or self._written)
 
     def move_to(self, transport: asyncio.Transport) -> None:
-        """Do with a transport what was remembered, but for pausing: of Python 3.11.2, one that is paused before
-        it began to read begins all the same."""
+        """Do with a transport what was remembered, but for pausing: one of Python 3.11.2 that is paused
+        before it began to read begins all the same."""
         if self._written:
             transport.write(b"".join(self._written))
             self._written.clear()
