@@ -12,7 +12,7 @@ import pytest
 import bridle
 from tests.support.bridle import COMMAND_SECONDS, bridle_environment, command_line
 
-COMMANDS = ("agent", "call", "kamcmd", "kea-shell", "run", "shell")
+COMMANDS = ("agent", "bngblaster-cli", "call", "kamcmd", "kea-shell", "run", "shell")
 USAGE = 64
 
 
@@ -66,6 +66,7 @@ MENTIONED = {
         "bridle run ",
     ],
     ("shell",): ["ENDPOINT", "--service", "--json", "--timeout"],
+    ("bngblaster-cli",): ["SOCKET COMMAND [KEY VALUE]...", "--timeout", "exit status is 0 for ok"],
     ("kamcmd",): ["-s address", "-R path", "-D folder", "-f format", "--json", "-v", "-V", "exit status is"],
     ("kea-shell",): ["--host", "--port", "--service", "--auth-user", "--ca"],
 }

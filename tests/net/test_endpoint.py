@@ -188,5 +188,7 @@ def test_a_client_says_which_transports_a_dialect_travels_on(text: str) -> None:
 
 
 def test_a_client_says_which_dialects_it_knows() -> None:
-    with pytest.raises(EndpointError, match="unknown dialect 'pacemaker'; known are: binrpc, fifo, kea"):
+    with pytest.raises(
+        EndpointError, match="unknown dialect 'pacemaker'; known are: binrpc, bngblaster, fifo, kea"
+    ):
         as_endpoint("qb:crmd")

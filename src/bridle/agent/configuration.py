@@ -3,8 +3,8 @@ more.
 
 A ``control-sockets`` entry may have any name. Beyond Kea's ``unix`` it may be ``http`` or ``https`` (with
 ``socket-address`` and ``socket-port``, for Kea ≥ 2.7.2), ``binrpc`` or ``fifo`` (with Kamailio's address as
-``socket-name``), or name any ``endpoint`` of the client; ``timeout`` (seconds) and ``connections`` bound what
-the agent does with it.
+``socket-name``), ``bngblaster``, or name any ``endpoint`` of the client; ``timeout`` (seconds) and
+``connections`` bound what the agent does with it.
 """
 
 from __future__ import annotations
@@ -162,11 +162,11 @@ class _Reader:
 
     def _endpoint(self, service: Mapping[str, JSON], path: list[str | int]) -> Endpoint:
         kind = service.get("socket-type", "unix")
-        if kind == "unix":
+        if kind in ("unix", "bngblaster"):
             name = service.get("socket-name")
             if not isinstance(name, str) or not name:
                 raise self._document.error("Mandatory 'socket-name' parameter missing", path)
-            return Endpoint("unix", path=name)
+            return Endpoint("unix", "kea" if kind == "unix" else "bngblaster", path=name)
         if kind in ("binrpc", "fifo"):
             return self._kamailio("fifo" if kind == "fifo" else "binrpc", service, path)
         if kind in ("http", "https"):

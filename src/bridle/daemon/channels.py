@@ -100,14 +100,14 @@ def _read_one(item: JSON, path: list[str | int], document: Document, root: str) 
     kind = item.get("socket-type")
     if kind is None:
         raise ConfigurationError("Mandatory 'socket-type' parameter missing")
-    if kind == "unix":
-        _check_keys(item, _UNIX_KEYS, "UNIX", path, document)
+    if kind in ("unix", "bngblaster"):
+        _check_keys(item, _UNIX_KEYS, str(kind).upper(), path, document)
         name = item.get("socket-name")
         if name is None:
             raise ConfigurationError("Mandatory 'socket-name' parameter missing")
         if not isinstance(name, str):
             raise ConfigurationError("'socket-name' parameter expected to be a string")
-        return ChannelSettings(Endpoint("unix", path=name))
+        return ChannelSettings(Endpoint("unix", "kea" if kind == "unix" else "bngblaster", path=name))
     if kind in ("http", "https"):
         _check_keys(item, _HTTP_KEYS, "HTTP", path, document)
         _check_http(item, path, document)

@@ -144,6 +144,7 @@ class Dialect(NamedTuple):
 
 _MODULES = {
     "binrpc": "bridle.wire.binrpc",
+    "bngblaster": "bridle.wire.bngblaster",
     "fifo": "bridle.wire.fifo",
     "kea": "bridle.wire.kea",
 }
