@@ -65,6 +65,10 @@ class Connection(asyncio.Protocol, abc.ABC):
         """A client was accepted; nothing was read yet."""
 
     @abc.abstractmethod
+    def leave(self) -> bool:
+        """The client has closed; True when that is all there is to it."""
+
+    @abc.abstractmethod
     def settle(self) -> None:
         """There is more to wait for: begin to count the time."""
 
@@ -128,9 +132,9 @@ class Opening(asyncio.Transport):
     def finish(self) -> bool:
         """Send what was written, and close if that is wanted and nothing is left; False: there is more to
         do."""
-        data = b"".join(self._written)
-        self._written.clear()
-        if data:
+        if self._written:
+            data = self._written.pop() if len(self._written) == 1 else b"".join(self._written)
+            self._written.clear()
             self._sent = True
             try:
                 sent = self.socket.send(data, socket.MSG_DONTWAIT)
@@ -268,7 +272,7 @@ class Acceptor:
             data = b""
         if data:
             opening.connection.data_received(data)
-        elif not opening.connection.eof_received():
+        elif opening.connection.leave() or not opening.connection.eof_received():
             opening.close()
         return True
 

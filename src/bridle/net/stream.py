@@ -152,6 +152,13 @@ class StreamConnection(TimedConnection, Connection):
             self._reading = False
             self._transport.pause_reading()
 
+    def leave(self) -> bool:
+        """The client has closed; True when nothing is left to do for it: no request, no answer."""
+        if self._queue or self._task or self._blocked:
+            return False
+        self._queue.extend(self._dialect.receive_eof())
+        return not self._queue
+
     def eof_received(self) -> bool:
         if self._ending:
             return False
@@ -212,7 +219,7 @@ class StreamConnection(TimedConnection, Connection):
             written.append(data)
             size += len(data)
         if written:
-            self._transport.write(b"".join(written))
+            self._transport.write(written[0] if len(written) == 1 else b"".join(written))
         if self._task is None:
             self._rest()
 

@@ -64,7 +64,7 @@ class ServerDialect(Protocol):
         ...
 
     def receive_eof(self) -> Sequence[Message]:
-        """Take note that the peer sends no more, and return what that completes."""
+        """Take note that the peer sends no more, and return what that completes; nothing the second time."""
         ...
 
     def expire(self) -> bytes:
