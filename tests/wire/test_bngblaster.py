@@ -199,7 +199,10 @@ def test_too_many_connections_are_told() -> None:
     [
         (b'{"status": "ok", "code": 200}', Response()),
         (b'{"status": "ok", "code": 200, "message": "done"}', Response(0, "done")),
-        (b'{"status": "ok", "code": 200, "session-information": {"a": 1}}', Response(0, None, {"a": 1})),
+        (
+            b'{"status": "ok", "code": 200, "session-information": {"a": 1}}',
+            Response(0, None, {"a": 1}, key="session-information"),
+        ),
         (b'{"status": "ok", "code": 200, "a": 1, "b": 2}', Response(0, None, {"a": 1, "b": 2})),
         (b'{"status": "warning", "code": 404, "message": "no"}', Response(3, "no", code=404)),
         (b'{"status": "error", "code": 409, "message": "no"}', Response(4, "no", code=409)),

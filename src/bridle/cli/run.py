@@ -20,6 +20,7 @@ __all__ = ["command"]
 
 # Daemons that come with Bridle, by the name that ``bridle run`` takes.
 _BUNDLED: dict[str, str] = {
+    "bng": "bridle.bundled.bng.bng:Bng",
     "d2": "bridle.bundled.ddns.d2:D2",
     "dhcp4": "bridle.bundled.dhcp.dhcp4:Dhcp4",
     "dhcp6": "bridle.bundled.dhcp.dhcp6:Dhcp6",
@@ -31,27 +32,33 @@ _BUNDLED: dict[str, str] = {
 @click.argument("endpoints", nargs=-1, metavar="[ENDPOINT]...")
 @click.option("-c", "file", metavar="FILE", help="The configuration file.")
 @click.option("-p", "port", type=click.IntRange(1, 65535), help="The port that dhcp4, dhcp6 or d2 serves on.")
+@click.option("-S", "socket", metavar="PATH", help="The control socket of bng, as BNG Blaster has it.")
 @click.option("-d", "debug", is_flag=True, help="Log in detail.")
-def command(name: str, endpoints: tuple[str, ...], file: str | None, port: int | None, debug: bool) -> int:
+def command(
+    name: str, endpoints: tuple[str, ...], file: str | None, port: int | None, socket: str | None, debug: bool
+) -> int:
     """Run a daemon until shutdown, SIGTERM or Ctrl-C. SIGHUP reads its configuration file again.
 
-    NAME is a daemon that comes with Bridle: dhcp4, dhcp6 or d2, with Kea's configuration. MODULE:CLASS names
-    a subclass of bridle.Daemon. It listens on each ENDPOINT, and on the control sockets that its
-    configuration file names.
+    NAME is a daemon that comes with Bridle: dhcp4, dhcp6 or d2, with Kea's configuration, or bng, with BNG
+    Blaster's. MODULE:CLASS names a subclass of bridle.Daemon. It listens on each ENDPOINT, and on the control
+    sockets that its configuration file names.
 
     \b
     Examples:
       bridle run dhcp4 -c /etc/kea/kea-dhcp4.conf
       bridle run examples.thermostat:Thermostat unix:/tmp/thermostat.sock
       bridle run dhcp4 -c FILE binrpc+unix:/run/ctl binrpc+tcp:127.0.0.1:2046
+      bridle run bng -c bng.json -S /run/bng.sock
     """
     log_to_stderr("DEBUG" if debug else "INFO")
     try:
         daemon = _make(_find(name), port)
     except BridleError as error:
         raise Failure(str(error), ExitStatus.ERROR) from error
-    if not endpoints and file is None:
+    if not endpoints and file is None and socket is None:
         raise click.UsageError("nobody could reach it: name an ENDPOINT, or a configuration file with -c")
+    if socket is not None:
+        endpoints = (*endpoints, f"bngblaster+unix:{socket}")
     run(daemon, *endpoints, configuration_file=file, on_ready=_tell)
     return 0
 

@@ -159,6 +159,8 @@ class Response(msgspec.Struct, frozen=True):
     ``error`` is what went wrong, for dialects that put it in words of their own; it is never sent as such.
     ``code`` is the code of a Kamailio fault, where that is another than the one table of results gives: what
     a client was answered, and what a server of that dialect is to answer. Other dialects leave it out.
+    ``key`` is the name that the arguments stand under in BNG Blaster's dialect, where that is not the
+    command's.
     """
 
     result: int = 0
@@ -166,6 +168,7 @@ class Response(msgspec.Struct, frozen=True):
     arguments: JSON | msgspec.Raw | UnsetType = UNSET
     error: Exception | None = None
     code: int | None = None
+    key: str | None = None
 
     @property
     def value(self) -> JSON:

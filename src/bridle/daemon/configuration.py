@@ -54,6 +54,11 @@ class Configurable(Protocol):
         """The configuration's outermost name."""
         ...
 
+    @property
+    def rootless(self) -> bool:
+        """Whether the configuration file is without that name."""
+        ...
+
     def complete_configuration(self, document: Document) -> Awaitable[Document] | None:
         """The document with what belongs to it and stands elsewhere; None: it is complete."""
         ...
@@ -226,10 +231,14 @@ class ConfigurationOwner:
             raise ConfigurationError("there is no configuration file: the daemon was started without one")
         # Read in turn: two who reload at once must not leave the older text.
         async with self._turn:
-            document = await asyncio.to_thread(read_file, self.shown_file, self._daemon.root)
+            daemon = self._daemon
+            document = await asyncio.to_thread(
+                read_file, self.shown_file, daemon.root, rootless=daemon.rootless
+            )
+            held = await self._change(document, force=True)
             for warning in document.warnings:
                 _log.warning("%s", warning)
-            return await self._change(document, force=True)
+            return held
 
     async def write(self, filename: str) -> tuple[str, int]:
         """Write the configuration to a file beside the configuration file; its name and size in bytes.
@@ -241,7 +250,8 @@ class ConfigurationOwner:
             ConfigurationError: the file lies elsewhere, or cannot be written.
         """
         target, shown = self._target(filename)
-        data = kea_json.encode_pretty({self._daemon.root: self.held.value})
+        value = self.held.value
+        data = kea_json.encode_pretty(value if self._daemon.rootless else {self._daemon.root: value})
         try:
             await asyncio.to_thread(_replace_file, target, data)
         except OSError as error:

@@ -61,11 +61,12 @@ class Daemon:
 
     Methods marked with :func:`bridle.command` are its commands; the common commands come with the kit.
     ``Configuration``, a :class:`msgspec.Struct`, is the schema of its configuration; without one it takes
-    any. ``root`` is the configuration's outermost name, by default the class's; ``version`` is what
-    ``version-get`` tells.
+    any. ``root`` is the configuration's outermost name, by default the class's; a ``rootless``
+    daemon's configuration file is without it. ``version`` is what ``version-get`` tells.
     """
 
     root: ClassVar[str] = ""
+    rootless: ClassVar[bool] = False
     version: ClassVar[str] = "0"
     Configuration: ClassVar[type[msgspec.Struct] | None] = None
     phrases: ClassVar[Phrases] = Phrases()

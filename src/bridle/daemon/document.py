@@ -77,9 +77,19 @@ class _FileSource:
         return self._text.key_position(path)
 
 
-def read_file(name: str, root: str) -> Document:
+class _BareSource(_FileSource):
+    """Positions in a file that does not name its root."""
+
+    def locate(self, path: Path) -> str:
+        return super().locate(path[1:])
+
+    def locate_key(self, path: Path) -> str:
+        return super().locate_key(path[1:])
+
+
+def read_file(name: str, root: str, *, rootless: bool = False) -> Document:
     """Read the configuration file of a daemon: JSON with comments and ``<?include "file"?>``, one map named
-    ``root``.
+    ``root``; the map itself where the file is ``rootless``.
 
     Names of included files are taken relative to the file that includes them.
 
@@ -93,6 +103,10 @@ def read_file(name: str, root: str) -> Document:
         text = parse(_content(name), name=name, include=_include)
     except OSError as error:
         raise ConfigurationError(f"Unable to open file {name}: {error.strerror}") from error
+    if rootless:
+        document = Document({root: text.value}, _BareSource(text))
+        document.warnings = list(text.warnings)
+        return document
     document = Document(text.value, _FileSource(text))
     document.warnings = list(text.warnings)
     for key in text.value:

@@ -5,7 +5,8 @@ A connection carries one request and its answer, which comes as soon as the requ
     {"command": "session-info", "arguments": {"session-id": 1}}
     {"status": "ok", "code": 200, "session-info": {"type": "pppoe", …}}
 
-An answer's value stands under the command's name; a text is its ``message``.
+An answer's value stands under the command's name, or one that the answer brings along; a text is its
+``message``.
 
 A client may ask to keep the connection, by a member of the request that BNG Blaster itself ignores:
 ``"keep-alive": true``. A server that keeps it ends its answer with a newline, which BNG Blaster never does,
@@ -146,7 +147,7 @@ def _answer(response: Response, name: str) -> bytes:
     if type(value) is Raw:
         value = response.value
     if value is not UNSET and value is not None:
-        answer[name] = value
+        answer[response.key or name] = value
     return encode(answer)
 
 
@@ -213,8 +214,9 @@ class BngBlasterClient:
         result = from_status(status, code, unknown_command=message == "unknown command")
         members = {name: item for name, item in value.items() if name not in _ENVELOPE}
         # The value stands under the command's name, or the one that it had in BNG Blaster 0.5.
-        arguments = next(iter(members.values())) if len(members) == 1 else members or UNSET
-        return Response(result, message, cast(JSON, arguments), code=code if result else None)
+        key, arguments = next(iter(members.items())) if len(members) == 1 else (None, members or UNSET)
+        key = None if key == self._asked else key
+        return Response(result, message, cast(JSON, arguments), code=code if result else None, key=key)
 
     def receive_eof(self) -> Sequence[Response]:
         """The server has closed.

@@ -1,0 +1,1 @@
+"""The session daemon: BNG Blaster's sessions, without the packets."""
