@@ -320,7 +320,7 @@ class Answers:
             "setup-rate-max": greatest,
             "session-traffic-flows": tally.flows,
             "session-traffic-flows-verified": tally.verified,
-            "stream-traffic-flows": len(streams),
+            "stream-traffic-flows": sum(not stream.multicast for stream in streams),
             "stream-traffic-flows-verified": 0,
         }
 

@@ -36,6 +36,7 @@ class Group:
         "last",
         "left",
         "packets",
+        "reported",
         "sources",
         "state",
         "stream",
@@ -47,6 +48,7 @@ class Group:
         self.sources = sources
         self.zapping = zapping
         self.state = "joining"
+        self.reported = False
         self.joined: float | None = None
         self.left: float | None = None
         self.first: float | None = None
@@ -161,22 +163,17 @@ class Igmp:
             session.groups = Groups(self._slots)
         return session.groups
 
-    def join(self, session: Session, address: int, sources: tuple[str, ...]) -> bool:
-        """Join a group, in the last slot that is free; False where none is."""
+    def join(self, session: Session, address: int, sources: tuple[str, ...], *, lowest: bool = False) -> bool:
+        """Join a group, in the slot that it had or the last one that nobody uses, or the first; False where
+        there is none."""
         slots = self.groups(session).slots
-        used = (index for index, group in enumerate(slots) if group is not None and group.address == address)
-        free = (index for index in range(len(slots) - 1, -1, -1) if slots[index] is None)
-        idle = (
-            index
-            for index in range(len(slots) - 1, -1, -1)
-            if (group := slots[index]) is not None and group.state == "idle"
-        )
-        for index in (*used, *free, *idle):
-            group = slots[index]
-            if group is None or (group.state == "idle" and not group.zapping):
-                self._begin(session, index, address, sources, zapping=False)
-                return True
-        return False
+        free = [index for index, group in enumerate(slots) if group is None or _is_free(group)]
+        if not free:
+            return False
+        had = [index for index in free if (group := slots[index]) is not None and group.address == address]
+        index = had[0] if had else free[0 if lowest else -1]
+        self._begin(session, index, address, sources, zapping=False)
+        return True
 
     def _begin(
         self, session: Session, index: int, address: int, sources: tuple[str, ...], *, zapping: bool
@@ -196,6 +193,7 @@ class Igmp:
     def _report(self, session: Session, group: Group) -> None:
         _count_report(session)
         group.joined = self._timetable.now
+        group.reported = True
         self._timetable.after(self._interval, self._activate, session, group, group.epoch)
         if group.address in self._streams:
             delay = self._multicast.join_delay
@@ -226,6 +224,7 @@ class Igmp:
         """Leave a group; one that is being left, or was, stays as it is."""
         if group.state in ("leaving", "idle"):
             return
+        group.reported = False
         group.state = "leaving"
         group.epoch += 1
         group.left = self._timetable.now
@@ -291,9 +290,8 @@ class Igmp:
         """The session has IPv4 again: report what it wants."""
         if session.groups is not None and _can_report(session):
             for group in session.groups.slots:
-                if group is not None and group.state in ("joining", "active") and group.joined is None:
-                    group.state = "joining"
-                    group.epoch += 1
+                # One that was never reported stays as it is (facts §2, igmp-join).
+                if group is not None and group.reported and group.joined is None:
                     self._report(session, group)
         if self.channels and session.access.igmp_autostart and _can_report(session):
             groups = self.groups(session)
@@ -312,8 +310,9 @@ class Igmp:
                 self._end_delivery(group)
                 group.epoch += 1
                 group.joined = None
-                if group.state == "leaving":
+                if group.state in ("leaving", "idle"):
                     group.state = "idle"
+                    group.reported = False
 
     # Zapping.
 
@@ -396,6 +395,10 @@ class Igmp:
             if delay is not None:
                 described["leave-delay-ms"] = delay
         return described
+
+
+def _is_free(group: Group) -> bool:
+    return group.state == "idle" and not group.zapping
 
 
 def _count_report(session: Session) -> None:

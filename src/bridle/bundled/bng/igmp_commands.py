@@ -78,7 +78,7 @@ class IgmpCommands:
         turns = deque(call.sessions)
         for index in range(1 if count is None else count):
             group = address + index * (1 if step is None else step) & 0xFFFFFFFF
-            while turns and not igmp.join(turns[0], group, sources):
+            while turns and not igmp.join(turns[0], group, sources, lowest=True):
                 turns.popleft()
             turns.rotate(-1)
             if not turns:

@@ -131,6 +131,16 @@ class SessionCommands:
             _change(session, name, value)
         session.version += 1
 
+    @asked("monkey-start", access="write")
+    def monkey_start(self, call: Call) -> None:
+        """Let sessions of access interfaces with ``monkey`` be ended and started by chance."""
+        self.simulation.set_monkey(True)
+
+    @asked("monkey-stop", access="write")
+    def monkey_stop(self, call: Call) -> None:
+        """Leave sessions alone again."""
+        self.simulation.set_monkey(False)
+
     # PPP.
 
     @asked("ipcp-open", *GROUPED, access="write", old=True)

@@ -82,6 +82,7 @@ class AccessSettings(_Section, frozen=True):
     dhcpv6: bool | None = None
     igmp_autostart: bool | None = None
     session_traffic_autostart: bool | None = None
+    monkey: bool = False
     i1_start: int = 1
     i1_step: int = 1
     i2_start: int = 1
@@ -137,6 +138,7 @@ class SessionsSettings(_Section, frozen=True):
     reconnect: bool = False
     reconnect_delay: Seconds = 1.0
     autostart: bool = True
+    monkey_autostart: bool = True
     iterate_vlan_outer: bool = False
 
 
@@ -494,7 +496,7 @@ _LET_PASS: Mapping[tuple[str, ...], str] = {
     ("interfaces", "access"): f"{_WIRE} qinq third-vlan ppp-mru authentication-protocol rate-up rate-down "
     "dsl-type igmp-version stream-group-id access-line-profile-id cfm-cc cfm-level cfm-ma-id cfm-ma-name "
     "cfm-interval cfm-seq cfm-vlan-priority http-client-group-id icmp-client-group-id arp-client-group-id "
-    "monkey lease-time address-ipv6 address-ipv6-iter gateway-ipv6 dhcpv6-ldra outer-vlan-step "
+    "lease-time address-ipv6 address-ipv6-iter gateway-ipv6 dhcpv6-ldra outer-vlan-step "
     "inner-vlan-step",
     ("interfaces", "network"): f"{_WIRE} gateway-ipv6 ipv6-router-advertisement gateway-mac "
     "gateway-resolve-wait isis-instance-id isis-level isis-p2p isis-l1-metric isis-l2-metric "
@@ -502,7 +504,7 @@ _LET_PASS: Mapping[tuple[str, ...], str] = {
     "ospfv3-type ospfv3-metric ldp-instance-id",
     ("interfaces", "a10nsp"): _WIRE,
     ("interfaces", "links"): f"{_WIRE} lag-interface lacp-priority loopback-peer",
-    ("sessions",): "monkey-autostart iterate-outer-vlan",
+    ("sessions",): "iterate-outer-vlan",
     ("pppoe",): "service-name host-uniq vlan-priority session-time sessions max-outstanding start-rate "
     "stop-rate",
     ("ppp",): "mru",

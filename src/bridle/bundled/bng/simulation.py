@@ -29,6 +29,12 @@ __all__ = ["Simulation"]
 TICK = 0.1
 """Seconds between two turns in which sessions are started or stopped, as in BNG Blaster."""
 
+MONKEY_INTERVAL = 1.0
+"""Seconds between two turns of the monkey."""
+
+MONKEY_SHARE = 0.1
+"""The share of sessions that it takes in each."""
+
 FORCED_END = 10
 """A request to terminate that does not wait any more, counted from the first."""
 
@@ -73,6 +79,10 @@ class Simulation:
         self.lns.on_empty = self._check_end
         for stream in self.streams:
             stream.refresh(self.timetable.now, self.traffic.open)
+        self._monkey = False
+        self._monkeys = [session for session in self.sessions if session.access.settings.monkey]
+        if settings.sessions.monkey_autostart:
+            self.set_monkey(True)
         if settings.sessions.autostart:
             self.timetable.at(settings.sessions.start_delay, self._start_all)
 
@@ -312,6 +322,21 @@ class Simulation:
     def stop(self, session: Session) -> None:
         """End a session for good."""
         self.lifecycle.terminate(session, stays_down=True)
+
+    def set_monkey(self, playing: bool) -> None:
+        """Let sessions that are marked for it be ended and started by chance, or leave them alone."""
+        if playing and self._monkeys and not self._monkey:
+            self.timetable.after(MONKEY_INTERVAL, self._play)
+        self._monkey = playing and bool(self._monkeys)
+
+    def _play(self) -> None:
+        if not self._monkey or self.lifecycle.ending:
+            self._monkey = False
+            return
+        for session in self._monkeys:
+            if session.established and self.peer.roll(session) < MONKEY_SHARE:
+                self.restart(session, None)
+        self.timetable.after(MONKEY_INTERVAL, self._play)
 
     def tear_down(self) -> None:
         """End all sessions at the configured rate, and tell :attr:`on_end` when they and all tunnels are

@@ -110,7 +110,8 @@ class TrafficCommands:
 
     @asked("stream-stats")
     def stream_stats(self, call: Call) -> Answer:
-        """Count the streams that belong to no session, and the packets a second of all that run."""
+        """Count the streams that belong to no session, multicast aside, and the packets a second of all that
+        run."""
         streams = self.simulation.streams
         running = sum(
             flow.pps
@@ -119,7 +120,8 @@ class TrafficCommands:
             if flow is not None and flow.since is not None
         )
         running += sum(one.flow.pps for one in streams if one.flow.since is not None)
-        return {"total-flows": len(streams), "verified-flows": 0, "total-pps": float(running)}
+        count = sum(not one.multicast for one in streams)
+        return {"total-flows": count, "verified-flows": 0, "total-pps": float(running)}
 
     @asked("streams-pending")
     def streams_pending(self, call: Call) -> list[int]:
