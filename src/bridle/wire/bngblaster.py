@@ -23,7 +23,7 @@ from msgspec import UNSET, Raw
 from bridle.core.errors import RemoteProtocolError, UnknownCommandError
 from bridle.core.messages import JSON, LOCAL, Command, Event, Peer, Response
 from bridle.core.results import Result, from_status, row
-from bridle.wire.bngblaster_json import Framer, decode, encode
+from bridle.wire.bngblaster_json import Framer, decode, decode_whole, encode
 from bridle.wire.dialect import Dialect, Message, Refusal
 
 __all__ = ["ANSWER_LIMIT", "DIALECT", "IDLE_TIMEOUT", "REQUEST_LIMIT", "BngBlasterClient", "BngBlasterServer"]
@@ -63,6 +63,12 @@ class BngBlasterServer:
         """Take bytes; give the requests they complete."""
         messages: list[Message] = []
         position = 0
+        if not (self._held or self._framer.begun or self._deaf):
+            # Mostly a request comes as a whole, alone.
+            whole = decode_whole(data)
+            if whole is not None:
+                messages.append(self._read(whole))
+                position = len(data.rstrip())
         while position < len(data) and not self._deaf:
             try:
                 end = self._framer.push(data, position)
@@ -88,6 +94,9 @@ class BngBlasterServer:
             value = decode(text)
         except RemoteProtocolError as error:
             return self._refusal(error.text)
+        return self._read(value)
+
+    def _read(self, value: JSON) -> Message:
         name = value.get("command") if isinstance(value, dict) else None
         if not isinstance(value, dict) or not isinstance(name, str):
             return self._refusal("invalid request")

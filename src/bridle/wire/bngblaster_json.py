@@ -8,6 +8,7 @@ digits, control characters in upper-case hexadecimal.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import cast
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import JSON
 
-__all__ = ["DEPTH_LIMIT", "Framer", "decode", "encode"]
+__all__ = ["DEPTH_LIMIT", "Framer", "decode", "decode_whole", "encode"]
 
 # Brackets within brackets. BNG Blaster takes 2048; Python's own stack ends at a thousand.
 DEPTH_LIMIT = 512
@@ -26,7 +27,8 @@ _SIGN = re.compile(rb'["{}\[\]]|[^ \t\r\n0-9+\-.:,eEtrufalsn]')
 # Within strings: what may end one, and what none has.
 _IN_STRING = re.compile(rb'["\\\x00-\x1f]')
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
-_REAL = re.compile(rb"[\[:,]-?[0-9]+(?:\.[0-9]|[eE])")
+# What a value without reals is made of; what is derived from these is looked at as if it had some.
+_EXACT = frozenset({dict, list, str, int, bool, type(None)})
 _HEXADECIMAL = re.compile(rb"\\\\|\\u00[01][0-9a-f]")
 _EXPONENT = re.compile(r"e([+-])0*")
 _INT64 = range(-(1 << 63), 1 << 63)
@@ -115,6 +117,18 @@ def decode(text: bytes) -> JSON:
     return value
 
 
+def decode_whole(data: bytes) -> dict[str, JSON] | None:
+    """Read bytes that are one object and blanks behind it; None where they are something else, or one that
+    must be looked at more closely."""
+    if data.count(b"{") + data.count(b"[") > DEPTH_LIMIT:
+        return None
+    try:
+        value = decode(data)
+    except RemoteProtocolError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def _is_readable(value: JSON) -> bool:
     if isinstance(value, str):
         return "\0" not in value
@@ -127,10 +141,9 @@ def _is_readable(value: JSON) -> bool:
 
 def encode(value: object) -> bytes:
     """Write a value on one line."""
-    text = msgspec.json.encode(value)
-    if _REAL.search(text):
-        text = msgspec.json.encode(_with_reals(value))
-    text = msgspec.json.format(text, indent=0)
+    if _may_have_reals(value):
+        value = _with_reals(value)
+    text = msgspec.json.format(msgspec.json.encode(value), indent=0)
     if b"\\u00" in text:
         text = _HEXADECIMAL.sub(_upper, text)
     return text
@@ -139,6 +152,20 @@ def encode(value: object) -> bytes:
 def _upper(match: re.Match[bytes]) -> bytes:
     escape = match[0]
     return escape if escape == b"\\\\" else b"\\u" + escape[2:].upper()
+
+
+def _may_have_reals(value: object) -> bool:
+    kind = type(value)
+    if kind is dict:
+        items: Collection[object] = cast("dict[str, object]", value).values()
+    elif kind is list:
+        items = cast("list[object]", value)
+    else:
+        return kind not in _EXACT
+    kinds = set(map(type, items))
+    if not kinds <= _EXACT:
+        return True
+    return (dict in kinds or list in kinds) and any(map(_may_have_reals, items))
 
 
 def _with_reals(value: object) -> object:

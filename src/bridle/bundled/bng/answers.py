@@ -18,6 +18,15 @@ Answer = dict[str, Any]
 
 _PORT = 65056
 _TTL = 64
+# Members of session-traffic, by a flow's place.
+_FLOW_NAMES = [
+    tuple(
+        f"{direction}-{family}-{name}"
+        for name in ("flow-id", "tx-packets", "rx-packets", "rx-first-seq", "loss", "wrong-session")
+    )
+    for family in FAMILIES
+    for direction in DIRECTIONS
+]
 _NO_MAC = "ff:ff:ff:ff:ff:ff"
 _DHCP_COUNTERS = ("tx-discover", "rx-offer", "tx-request", "rx-ack", "rx-nak", "tx-release")
 _DHCPV6_COUNTERS = ("tx-solicit", "rx-advertise", "tx-request", "rx-reply", "tx-renew", "tx-release")
@@ -63,9 +72,7 @@ class Answers:
         else:
             self._put_ipv4(told, session, dns=False)
             self._put_ipv6(told, session)
-            told["ipv6-link-local"] = (session.changed or {}).get("ipv6-link-local") or str(
-                ipaddress.IPv6Address(_LINK_LOCAL + session.id)
-            )
+            told["ipv6-link-local"] = self._link_local(session)
             self._put_dhcp(told, session)
             self._put_dhcpv6(told, session)
             arps = int(session.server)
@@ -79,6 +86,10 @@ class Answers:
             told["debug-epoch"] = session.epoch
             told["debug-rolls"] = session.rolls
         return told
+
+    def _link_local(self, session: Session) -> str:
+        changed = session.changed and session.changed.get("ipv6-link-local")
+        return changed or socket.inet_ntop(socket.AF_INET6, (_LINK_LOCAL + session.id).to_bytes(16))
 
     def _head(self, session: Session, *, version: bool) -> Answer:
         access = session.access
@@ -187,13 +198,12 @@ class Answers:
 
     def _put_counters(self, told: Answer, session: Session, ours: Answer) -> None:
         totals = self._simulation.traffic.totals(session)
-        tx, rx = self.packets(session)
-        echoes = 30 * self._simulation.lifecycle.keepalives(session, self._simulation.now)
-        told["tx-packets"] = tx
-        told["rx-packets"] = rx
+        echoes = self._simulation.lifecycle.keepalives(session, self._simulation.now)
+        told["tx-packets"] = session.tx + totals.tx + echoes
+        told["rx-packets"] = session.rx + totals.rx + echoes + self._multicast_of(session)
         told["rx-fragmented-packets"] = 0
-        told["tx-bytes"] = session.tx_bytes + totals.tx_bytes + echoes
-        told["rx-bytes"] = session.rx_bytes + totals.rx_bytes + echoes
+        told["tx-bytes"] = session.tx_bytes + totals.tx_bytes + 30 * echoes
+        told["rx-bytes"] = session.rx_bytes + totals.rx_bytes + 30 * echoes
         told["tx-accounting-packets"] = totals.tx
         told["rx-accounting-packets"] = totals.rx
         told["tx-accounting-bytes"] = totals.tx_bytes
@@ -218,22 +228,24 @@ class Answers:
             tx += totals.tx
             rx += totals.rx
         if session.groups is not None:
-            rx += sum(simulation.igmp.packets(group) for group in session.groups.slots if group is not None)
+            rx += self._multicast_of(session)
         return tx, rx
 
+    def _multicast_of(self, session: Session) -> int:
+        if session.groups is None:
+            return 0
+        packets = self._simulation.igmp.packets
+        return sum(packets(group) for group in session.groups.slots if group is not None)
+
     def _session_traffic(self, session: Session) -> Answer:
-        traffic = self._simulation.traffic
-        told: Answer = {"total-flows": 0, "verified-flows": session.verified.bit_count()}
-        for one in traffic.flows(session):
-            told["total-flows"] += 1
-            count = traffic.count(one)
-            name = f"{DIRECTIONS[one.place & 1]}-{FAMILIES[one.family]}"
-            told[f"{name}-flow-id"] = one.number
-            told[f"{name}-tx-packets"] = count.tx
-            told[f"{name}-rx-packets"] = count.rx
-            told[f"{name}-rx-first-seq"] = count.first
-            told[f"{name}-loss"] = count.loss
-            told[f"{name}-wrong-session"] = 0
+        count, now = self._simulation.traffic.line.count, self._simulation.now
+        flows = [(place, flow) for place, flow in enumerate(session.flows) if flow is not None]
+        told: Answer = {"total-flows": len(flows), "verified-flows": session.verified.bit_count()}
+        for number, (place, flow) in enumerate(flows, session.first_flow):
+            id_, sent, received, first, loss, wrong = _FLOW_NAMES[place]
+            told[id_] = number
+            told[sent], told[received], told[first], _, told[loss] = count(flow, number, now)
+            told[wrong] = 0
         return told
 
     def _shows_a10nsp(self, session: Session) -> bool:
@@ -434,14 +446,7 @@ class Answers:
         return told
 
     def _multicast_received(self, interface: Interface) -> int:
-        igmp = self._simulation.igmp
-        return sum(
-            igmp.packets(group)
-            for session in interface.sessions
-            if session.groups is not None
-            for group in session.groups.slots
-            if group is not None
-        )
+        return sum(map(self._multicast_of, interface.sessions))
 
     # Streams.
 

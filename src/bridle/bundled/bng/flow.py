@@ -34,10 +34,9 @@ class Flow:
 
     def sequence(self, now: float) -> int:
         """How many packets were sent."""
-        since = self.since
-        if since is None or now <= since:
+        if self.since is None or now <= self.since:
             return self.sent
-        return self.sent + int((now - since) * self.pps + _ROUNDING)
+        return self.sent + int((now - self.since) * self.pps + _ROUNDING)
 
     def run(self, now: float) -> None:
         """Begin to send: the first packet leaves when the time for one has passed."""
@@ -87,6 +86,12 @@ class Line:
     def __init__(self, loss: float, delay: float) -> None:
         self._loss = loss
         self.delay = delay
+
+    def received(self, flow: Flow, number: int, now: float) -> int:
+        """How many packets of the flow with this number have arrived."""
+        if not self._loss and not self.delay:
+            return flow.sequence(now) - flow.base
+        return self.count(flow, number, now).rx
 
     def count(self, flow: Flow, number: int, now: float) -> Count:
         """The counters of the flow with this number."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import socket
 from collections import deque
 
 from bridle.bundled.bng.session import Session
@@ -19,6 +20,7 @@ REFUSED = -1.0
 """The answer of one who refuses."""
 
 _MASK = (1 << 64) - 1
+_ADDRESS_MASK = (1 << 128) - 1
 
 
 def chance(seed: int, one: int, other: int) -> float:
@@ -49,8 +51,8 @@ class Peer:
         self._count = min(settings.ipv4_count, (1 << 32) - self._first)
         self._handed_out = 0
         self._returned: deque[int] = deque()
-        self._prefix = ipaddress.IPv6Network(settings.ipv6_prefix)
-        self._delegated = ipaddress.IPv6Network(settings.delegated_prefix)
+        self._prefix = _Prefixes(settings.ipv6_prefix)
+        self._delegated = _Prefixes(settings.delegated_prefix)
 
     def answer(self, session: Session, subject: str) -> float | None:
         """After how many seconds a request is answered; None: never, :data:`REFUSED`: not as it was meant."""
@@ -90,13 +92,22 @@ class Peer:
 
     def prefix(self, session: Session) -> str:
         """The IPv6 prefix of a session's link."""
-        return _nth(self._prefix, session.id - 1)
+        return self._prefix.nth(session.id - 1)
 
     def delegated_prefix(self, session: Session) -> str:
         """The IPv6 prefix that is delegated to a session."""
-        return _nth(self._delegated, session.id - 1)
+        return self._delegated.nth(session.id - 1)
 
 
-def _nth(network: ipaddress.IPv6Network, index: int) -> str:
-    base = (int(network.network_address) + (index << (128 - network.prefixlen))) & ((1 << 128) - 1)
-    return f"{ipaddress.IPv6Address(base)}/{network.prefixlen}"
+class _Prefixes:
+    """A prefix, and those of its length that follow."""
+
+    def __init__(self, first: str) -> None:
+        network = ipaddress.IPv6Network(first)
+        self._first = int(network.network_address)
+        self._shift = 128 - network.prefixlen
+        self._length = f"/{network.prefixlen}"
+
+    def nth(self, index: int) -> str:
+        address = self._first + (index << self._shift) & _ADDRESS_MASK
+        return socket.inet_ntop(socket.AF_INET6, address.to_bytes(16)) + self._length

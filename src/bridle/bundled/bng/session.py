@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bridle.bundled.bng.settings import AccessSettings, BngSettings
 
@@ -67,13 +69,16 @@ class Access:
         self.n_to_1: bool = settings.vlan_mode == "N:1"
         self.group = settings.session_group_id
         self.reconnect: bool = whole.pppoe.reconnect if self.pppoe else whole.sessions.reconnect
-        self.username = settings.username or whole.ppp.authentication.username
         line = whole.access_line
-        self.circuit = settings.agent_circuit_id or line.agent_circuit_id
-        self.remote = settings.agent_remote_id or line.agent_remote_id
+        circuit = settings.agent_circuit_id or line.agent_circuit_id
+        remote = settings.agent_remote_id or line.agent_remote_id
         if whole.release == "0.5":
-            self.circuit = self.circuit or "0.0.0.0/0.0.0.0 eth 0:{session-global}"
-            self.remote = self.remote or "DEU.RTBRICK.{session-global}"
+            circuit = circuit or "0.0.0.0/0.0.0.0 eth 0:{session-global}"
+            remote = remote or "DEU.RTBRICK.{session-global}"
+        name = settings.username or whole.ppp.authentication.username
+        self.username: Template | None = Template(name) if self.pppoe else None
+        self.circuit: Template | None = Template(circuit) if circuit else None
+        self.remote: Template | None = Template(remote) if remote else None
         # Somebody else's BNG joins for nobody that comes through it (facts §4.4).
         self.igmp_autostart: bool = _chosen(settings.igmp_autostart, whole.igmp.autostart) and not (
             self.pppoe and peer is not None and peer.function == "a10nsp"
@@ -199,37 +204,50 @@ class Session:
             return self.prefix
         return self.dhcpv6_since is not None
 
-    def text(self, template: str) -> str:
-        """A template of the configuration, filled in for this session."""
-        if "{" not in template:
-            return template
-        settings = self.access.settings
-        step = self.number - 1
-        for name, value in (
-            ("{session-global}", self.id),
-            ("{session}", self.number),
-            ("{outer-vlan}", self.outer),
-            ("{inner-vlan}", self.inner),
-            ("{i1}", settings.i1_start + step * settings.i1_step),
-            ("{i2}", settings.i2_start + step * settings.i2_step),
-        ):
-            template = template.replace(name, str(value))
-        return template
-
     @property
     def username(self) -> str | None:
         """The name it authenticates with."""
-        changed = self.changed and self.changed.get("username")
-        return changed or (self.text(self.access.username) if self.access.pppoe else None)
+        return self._text("username", self.access.username)
 
     @property
     def circuit(self) -> str | None:
         """Its Agent-Circuit-Id."""
-        changed = self.changed and self.changed.get("agent-circuit-id")
-        return changed or (self.text(self.access.circuit) if self.access.circuit else None)
+        return self._text("agent-circuit-id", self.access.circuit)
 
     @property
     def remote(self) -> str | None:
         """Its Agent-Remote-Id."""
-        changed = self.changed and self.changed.get("agent-remote-id")
-        return changed or (self.text(self.access.remote) if self.access.remote else None)
+        return self._text("agent-remote-id", self.access.remote)
+
+    def _text(self, name: str, template: Template | None) -> str | None:
+        if self.changed:
+            changed = self.changed.get(name)
+            if changed is not None:
+                return str(changed)
+        return None if template is None else template.fill(self)
+
+
+class Template:
+    """A text of the configuration with the numbers of sessions in it: ``user{session-global}@isp``."""
+
+    _VARIABLES: ClassVar[dict[str, Callable[[Session], int]]] = {
+        "{session-global}": lambda session: session.id,
+        "{session}": lambda session: session.number,
+        "{outer-vlan}": lambda session: session.outer,
+        "{inner-vlan}": lambda session: session.inner,
+        "{i1}": lambda session: session.access.settings.i1(session.number),
+        "{i2}": lambda session: session.access.settings.i2(session.number),
+    }
+    _NAMES: ClassVar[re.Pattern[str]] = re.compile("|".join(map(re.escape, _VARIABLES)))
+
+    def __init__(self, text: str) -> None:
+        self._values = tuple(self._VARIABLES[name] for name in self._NAMES.findall(text))
+        self._form = "%d".join(part.replace("%", "%%") for part in self._NAMES.split(text))
+        self._head, _, self._tail = text.partition("{session-global}")
+        self._plain = self._values == (self._VARIABLES["{session-global}"],)
+
+    def fill(self, session: Session) -> str:
+        """The text for a session."""
+        if self._plain:
+            return f"{self._head}{session.id}{self._tail}"
+        return self._form % tuple(value(session) for value in self._values)

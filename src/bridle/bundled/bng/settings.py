@@ -88,6 +88,14 @@ class AccessSettings(_Section, frozen=True):
     i2_start: int = 1
     i2_step: int = 1
 
+    def i1(self, number: int) -> int:
+        """The first iterator, for the section's session with this number."""
+        return self.i1_start + (number - 1) * self.i1_step
+
+    def i2(self, number: int) -> int:
+        """The second iterator."""
+        return self.i2_start + (number - 1) * self.i2_step
+
     @property
     def outer(self) -> range:
         """The outer VLANs."""

@@ -170,17 +170,17 @@ class Traffic:
         tx, rx = session.traffic_tx, session.traffic_rx
         tx_bytes, rx_bytes = session.traffic_tx_bytes, session.traffic_rx_bytes
         now = self._timetable.now
-        line = self.line
         number = session.first_flow
         for index, flow in enumerate(session.flows):
             if flow is None:
                 continue
-            count = line.count(flow, number, now)
-            number += 1
             if index & 1:
-                rx += count.rx
-                rx_bytes += count.rx * RX_LENGTH[index >> 1]
+                packets = self.line.received(flow, number, now)
+                rx += packets
+                rx_bytes += packets * RX_LENGTH[index >> 1]
             else:
-                tx += count.tx
-                tx_bytes += count.tx * TX_LENGTH[index >> 1]
+                packets = flow.sequence(now) - flow.base
+                tx += packets
+                tx_bytes += packets * TX_LENGTH[index >> 1]
+            number += 1
         return Totals(tx, rx, tx_bytes, rx_bytes)
