@@ -34,8 +34,9 @@ __all__ = ["Bng"]
 
 # Keys of the configuration that are the kit's.
 _KIT_KEYS = ("control-socket", "control-sockets", "user-context", "comment")
-# Seconds until the next look where nothing is due: answers do not wait for it.
+# Seconds until the next look, at most and at least: answers do not wait for it.
 _LONGEST = 3600.0
+_SHORTEST = 0.001
 
 
 class Bng(SessionCommands, IgmpCommands, TunnelCommands, TrafficCommands, Daemon):
@@ -128,8 +129,10 @@ class Bng(SessionCommands, IgmpCommands, TunnelCommands, TrafficCommands, Daemon
     def _schedule(self) -> None:
         self._cancel()
         due = self.simulation.timetable.next
-        seconds = _LONGEST if due is None else max(0.0, self._began + due - self._time())
-        self._timer = asyncio.get_running_loop().call_later(min(seconds, _LONGEST), self._on_time)
+        seconds = _LONGEST if due is None else self._began + due - self._time()
+        # What is due is done as of its own time, however late: there is no need to be called too early.
+        seconds = min(max(seconds, _SHORTEST), _LONGEST)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._on_time)
 
     def _on_time(self) -> None:
         self._timer = None

@@ -29,6 +29,9 @@ __all__ = ["Simulation"]
 TICK = 0.1
 """Seconds between two turns in which sessions are started or stopped, as in BNG Blaster."""
 
+# What a session costs of what may be started or stopped, where a turn gives a second's rate.
+_COST = round(1 / TICK)
+
 MONKEY_INTERVAL = 1.0
 """Seconds between two turns of the monkey."""
 
@@ -69,7 +72,7 @@ class Simulation:
         self.lns = Lns(settings, self.timetable)
         self._waiting: deque[Session] = deque()
         self._ending: deque[Session] = deque()
-        self._allowance = 0.0
+        self._allowance = 0
         self._ticking = False
         self._terminations = 0
         self.on_end: Callable[[], None] = lambda: None
@@ -231,7 +234,7 @@ class Simulation:
     def _tick_later(self) -> None:
         if not self._ticking:
             self._ticking = True
-            self._allowance = 0.0
+            self._allowance = 0
             self.timetable.after(TICK, self._tick)
 
     def _tick(self) -> None:
@@ -244,16 +247,16 @@ class Simulation:
 
     def _start_some(self) -> None:
         settings = self.settings.sessions
-        allowance = min(self._allowance + settings.start_rate * TICK, max(1.0, settings.start_rate * TICK))
-        self._start_allowed(allowance)
+        most = max(_COST, settings.start_rate)
+        self._start_allowed(min(self._allowance + settings.start_rate, most))
 
-    def _start_allowed(self, allowance: float) -> None:
+    def _start_allowed(self, allowance: int) -> None:
         """A part of what may be started now, so that whoever waits is not kept for long."""
         if self.lifecycle.ending:
             return
         part = _PART
         most = self.settings.sessions.max_outstanding
-        while self._waiting and allowance >= 1.0 and self.tally.outstanding < most:
+        while self._waiting and allowance >= _COST and self.tally.outstanding < most:
             if not part:
                 self._ticking = True
                 self.timetable.after(0.0, self._start_allowed, allowance)
@@ -261,7 +264,7 @@ class Simulation:
             session = self._waiting.popleft()
             if session.state == "Idle":
                 part -= 1
-                allowance -= 1.0
+                allowance -= _COST
                 self.lifecycle.start(session)
         self._ticking = False
         if self._waiting:
@@ -269,11 +272,11 @@ class Simulation:
             self._allowance = allowance
 
     def _stop_some(self) -> None:
-        allowance = self._allowance + self.settings.sessions.stop_rate * TICK
-        while self._ending and allowance >= 1.0:
+        allowance = self._allowance + self.settings.sessions.stop_rate
+        while self._ending and allowance >= _COST:
             session = self._ending.popleft()
             if session.state != "Terminated":
-                allowance -= 1.0
+                allowance -= _COST
                 self.lifecycle.terminate(session, stays_down=True)
         if self._ending:
             self._tick_later()
@@ -303,11 +306,13 @@ class Simulation:
 
     def restart(self, session: Session, delay: float | None) -> None:
         """End a session and start it again."""
+        if session.state == "Idle":
+            return
         seconds = self.settings.sessions.reconnect_delay if delay is None else delay
         session.changed = {**(session.changed or {}), "restart": seconds}
         if session.state == "Terminated":
             self._on_terminated(session)
-        elif session.state != "Idle":
+        else:
             self.lifecycle.terminate(session)
 
     def _on_terminated(self, session: Session) -> None:
@@ -321,6 +326,8 @@ class Simulation:
 
     def stop(self, session: Session) -> None:
         """End a session for good."""
+        if session.changed:
+            session.changed.pop("restart", None)
         self.lifecycle.terminate(session, stays_down=True)
 
     def set_monkey(self, playing: bool) -> None:
