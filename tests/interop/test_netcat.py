@@ -17,28 +17,37 @@ pytestmark = pytest.mark.peers("nc.openbsd")
 
 NC_SECONDS = 10.0
 TIMES = 1000
+CONFIGURATION = {
+    "interfaces": {"network": {"interface": "n0"}, "access": {"interface": "a0", "outer-vlan": 1}},
+    "session-traffic": {"ipv4-pps": 1, "ipv6-pps": 1, "ipv6pd-pps": 1},
+}
 SCRIPT = 'i=0; while [ $i -lt {times} ]; do cat "{file}" | {nc} -U "{socket}"; echo; i=$((i+1)); done'
 
 
 @pytest.fixture(scope="module", autouse=True)
 def place() -> Iterator[Path]:
-    """The socket of a daemon that listens as BNG Blaster does."""
+    """The control socket of the session daemon."""
     with short_directory() as directory:
         path = directory / "bng"
+        file = directory / "bng.json"
+        file.write_text(json.dumps(CONFIGURATION))
         endpoints = [f"bngblaster+unix:{path}"]
-        with EmbeddedDaemon("examples.thermostat:Thermostat", directory, endpoints=endpoints):
+        with EmbeddedDaemon("bng", directory, configuration=file, endpoints=endpoints):
             yield path
 
 
 def test_the_whole_answer_is_printed_every_time(place: Path, short_path: Path) -> None:
     file = short_path / "command.json"
-    file.write_text('{\n    "command": "set-target",\n    "arguments": { "celsius": 21.5 }\n}\n')
+    file.write_text('{\n    "command": "session-info",\n    "arguments": { "session-id": 1 }\n}\n')
     script = SCRIPT.format(times=TIMES, file=file, nc=require("nc.openbsd"), socket=place)
     ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert ended.stderr == ""
     lines = ended.stdout.splitlines()
     assert len(lines) == TIMES
-    assert set(lines) == {'{"status": "ok", "code": 200, "set-target": {"target": 21.5}}'}
+    for line in lines:
+        told = json.loads(line)
+        assert told["session-info"]["session-id"] == 1
+        assert list(told) == ["status", "code", "session-info"]
 
 
 def test_clients_that_say_nothing_hold_up_nobody(place: Path) -> None:
@@ -52,7 +61,7 @@ def test_clients_that_say_nothing_hold_up_nobody(place: Path) -> None:
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.settimeout(NC_SECONDS)
                 sock.connect(str(place))
-                sock.sendall(b'{"command": "version-get"}')
+                sock.sendall(b'{"command": "session-counters"}')
                 answer = b""
                 while data := sock.recv(65536):
                     answer += data

@@ -150,10 +150,12 @@ def value_of(command: Command, response: Response, endpoint: Endpoint) -> JSON:
     """The arguments of an answer; None for an empty one.
 
     Raises:
-        CommandError: the result is neither success nor empty.
+        CommandError: the result is neither success nor Kea's empty; what is not found in other dialects is
+            an error.
         RemoteProtocolError: the arguments cannot be decoded.
     """
-    if response.result not in (Result.SUCCESS, Result.EMPTY):
+    empty = response.result == Result.EMPTY and response.code is None
+    if response.result != Result.SUCCESS and not empty:
         raise CommandError(
             response.text or "",
             response.result,

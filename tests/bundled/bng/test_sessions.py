@@ -245,6 +245,15 @@ async def test_terminate_without_a_session_ends_the_daemon() -> None:
 
 
 @on_virtual_clock
+async def test_time_passes_whether_or_not_anybody_asks() -> None:
+    async with blaster({"sessions": {"count": 500}}) as b:
+        await asyncio.sleep(5)
+        await b.ask("terminate")
+        await asyncio.sleep(1.5)
+        assert b.ended
+
+
+@on_virtual_clock
 async def test_the_tenth_request_does_not_wait() -> None:
     async with blaster({"sessions": {"count": 1000, "stop-rate": 1}}) as b:
         await asyncio.sleep(1)

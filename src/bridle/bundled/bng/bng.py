@@ -54,6 +54,7 @@ class Bng(SessionCommands, IgmpCommands, TunnelCommands, TrafficCommands, Daemon
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None
         self._began = 0.0
         self._started = False
         self._declared: dict[str, tuple[Declared, Callable[..., Any]]] = {}
@@ -128,7 +129,7 @@ class Bng(SessionCommands, IgmpCommands, TunnelCommands, TrafficCommands, Daemon
 
     def _schedule(self) -> None:
         self._cancel()
-        due = self.simulation.timetable.next
+        due = self._due = self.simulation.timetable.next
         seconds = _LONGEST if due is None else self._began + due - self._time()
         # What is due is done as of its own time, however late: there is no need to be called too early.
         seconds = min(max(seconds, _SHORTEST), _LONGEST)
@@ -141,9 +142,8 @@ class Bng(SessionCommands, IgmpCommands, TunnelCommands, TrafficCommands, Daemon
     def catch_up(self) -> None:
         """Let everything happen that is due; what takes too long at once is gone on with soon."""
         if self._started:
-            before = self.simulation.timetable.next
             self.simulation.advance(self._time() - self._began)
-            if self._timer is None or before != self.simulation.timetable.next:
+            if self._timer is None or self._due != self.simulation.timetable.next:
                 self._schedule()
 
     def _end_soon(self) -> None:
