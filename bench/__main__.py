@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from bench.bng import bng
 from bench.ctl import ctl
 from bench.dhcp import dhcp
 from bench.large import large
@@ -31,6 +32,7 @@ SCENARIOS: dict[str, Callable[[Session], None]] = {
     "memory": memory,
     "dhcp": dhcp,
     "ctl": ctl,
+    "bng": bng,
 }
 
 PEERS = ("kea-dhcp4", "kea-ctrl-agent")

@@ -68,6 +68,32 @@ class OurDaemon(Program):
         return self.socket.exists() and answers(self.socket)
 
 
+class OurBng(Program):
+    """The session daemon with so many sessions, which start at once, and this much traffic."""
+
+    def __init__(self, directory: Path, sessions: int, traffic: Mapping[str, JSON]) -> None:
+        self.socket = directory / "bng.sock"
+        file = directory / "bng.json"
+        access: JSON = {
+            "interface": "a0",
+            "outer-vlan-min": 1,
+            "outer-vlan-max": 4000,
+            "inner-vlan-min": 1,
+            "inner-vlan-max": 4000,
+        }
+        configuration: JSON = {
+            "interfaces": {"network": {"interface": "n0"}, "access": [access]},
+            "sessions": {"count": sessions, "start-rate": 10_000_000, "max-outstanding": 1_000_000},
+            "session-traffic": dict(traffic),
+        }
+        file.write_text(json.dumps(configuration))
+        argv = [*BRIDLE_COMMAND, "run", "bng", "-c", str(file), "-S", str(self.socket)]
+        super().__init__(argv, directory, name="bng", environment=python_path())
+
+    def ready(self) -> bool:
+        return self.socket.exists()
+
+
 class OurCtl(CtlDaemon):
     """The same with Kamailio's ctl sockets."""
 

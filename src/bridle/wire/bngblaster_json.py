@@ -28,6 +28,7 @@ _SIGN = re.compile(rb'["{}\[\]]|[^ \t\r\n0-9+\-.:,eEtrufalsn]')
 _IN_STRING = re.compile(rb'["\\\x00-\x1f]')
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 # What a value without reals is made of; what is derived from these is looked at as if it had some.
+_CONTAINERS = frozenset({dict, list})
 _EXACT = frozenset({dict, list, str, int, bool, type(None)})
 _HEXADECIMAL = re.compile(rb"\\\\|\\u00[01][0-9a-f]")
 _EXPONENT = re.compile(r"e([+-])0*")
@@ -165,7 +166,9 @@ def _may_have_reals(value: object) -> bool:
     kinds = set(map(type, items))
     if not kinds <= _EXACT:
         return True
-    return (dict in kinds or list in kinds) and any(map(_may_have_reals, items))
+    if kinds.isdisjoint(_CONTAINERS):
+        return False
+    return any(_may_have_reals(item) for item in items if type(item) in _CONTAINERS)
 
 
 def _with_reals(value: object) -> object:

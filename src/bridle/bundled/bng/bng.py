@@ -87,8 +87,8 @@ class Bng(SessionCommands, IgmpCommands, TunnelCommands, TrafficCommands, Daemon
             self._schedule()
 
     def _set_up(self, simulation: Simulation) -> None:
-        self.simulation = simulation
-        self.answers = OldAnswers(simulation) if simulation.old else Answers(simulation)
+        self.simulation: Simulation = simulation
+        self.answers: Answers = OldAnswers(simulation) if simulation.old else Answers(simulation)
         self.simulation.on_end = self._end_soon
         self._offer()
 

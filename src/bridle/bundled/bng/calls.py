@@ -59,7 +59,7 @@ class Declared:
     ) -> None:
         self.name = name
         self.arguments = arguments
-        self.names = frozenset((*arguments, *ADDRESS))
+        self.names: frozenset[str] = frozenset((*arguments, *ADDRESS))
         self.access: Access = access
         self.old = old
         self.hidden = hidden
@@ -92,7 +92,7 @@ class Call:
     def __init__(self, simulation: Simulation, arguments: Mapping[str, JSON]) -> None:
         self.simulation = simulation
         self.arguments = arguments
-        self.number = read_address(simulation, arguments)
+        self.number: int = read_address(simulation, arguments)
 
     @property
     def session(self) -> Session:

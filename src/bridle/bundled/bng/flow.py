@@ -26,11 +26,11 @@ class Flow:
     __slots__ = ("base", "enabled", "pps", "sent", "since")
 
     def __init__(self, pps: float, enabled: bool) -> None:
-        self.pps = pps
-        self.enabled = enabled
+        self.pps: float = pps
+        self.enabled: bool = enabled
         self.since: float | None = None
-        self.sent = 0
-        self.base = 0
+        self.sent: int = 0
+        self.base: int = 0
 
     def sequence(self, now: float) -> int:
         """How many packets were sent."""

@@ -44,21 +44,21 @@ class Group:
     )
 
     def __init__(self, address: int, sources: tuple[str, ...], zapping: bool) -> None:
-        self.address = address
-        self.sources = sources
-        self.zapping = zapping
-        self.state = "joining"
-        self.reported = False
+        self.address: int = address
+        self.sources: tuple[str, ...] = sources
+        self.zapping: bool = zapping
+        self.state: str = "joining"
+        self.reported: bool = False
         self.joined: float | None = None
         self.left: float | None = None
         self.first: float | None = None
         self.last: float | None = None
         # What is delivered now, and what it had sent before.
         self.stream: Flow | None = None
-        self.base = 0
-        self.packets = 0
-        self.at_leave = 0
-        self.epoch = 0
+        self.base: int = 0
+        self.packets: int = 0
+        self.at_leave: int = 0
+        self.epoch: int = 0
 
 
 class Groups:
@@ -68,9 +68,9 @@ class Groups:
 
     def __init__(self, slots: int) -> None:
         self.slots: list[Group | None] = [None] * slots
-        self.zapping = False
-        self.channel = 0
-        self.turns = 0
+        self.zapping: bool = False
+        self.channel: int = 0
+        self.turns: int = 0
 
     def find(self, address: int) -> Group | None:
         """The group of this address: one that is in use rather than one that was left."""
@@ -90,8 +90,8 @@ class ZappingStatistics:
         self._joins: list[int] = [0, 0, 0, 0]
         self._leaves: list[int] = [0, 0, 0, 0]
         self._violations = dict.fromkeys(("", *(name for name, _ in _VIOLATIONS)), 0)
-        self.overlap = 0
-        self.not_received = 0
+        self.overlap: int = 0
+        self.not_received: int = 0
 
     def count_join(self, delay: int) -> None:
         """A first packet came so late after its report."""
@@ -147,7 +147,7 @@ class Igmp:
         self._timetable = timetable
         self._peer = peer
         self._streams = streams
-        self.statistics = ZappingStatistics(settings.igmp.max_join_delay)
+        self.statistics: ZappingStatistics = ZappingStatistics(settings.igmp.max_join_delay)
         base = int(ipaddress.IPv4Address(settings.igmp.group or 0))
         step = int(ipaddress.IPv4Address(settings.igmp.group_iter))
         count = settings.igmp.group_count if settings.igmp.group else 0

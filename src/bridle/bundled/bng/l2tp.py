@@ -22,10 +22,10 @@ class TunnelSession:
 
     def __init__(self, id_: int, lac: LacSettings, index: int) -> None:
         self.id = id_
-        self.peer_id = (lac.first_session_id + index - 1) % 65535 + 1
+        self.peer_id: int = (lac.first_session_id + index - 1) % 65535 + 1
         self.lac = lac
-        self.state = "Wait-Control-Connection"
-        self.flow = Flow(lac.pps, enabled=True)
+        self.state: str = "Wait-Control-Connection"
+        self.flow: Flow = Flow(lac.pps, enabled=True)
 
 
 class Tunnel:
@@ -35,10 +35,10 @@ class Tunnel:
         self.id = id_
         self.server = server
         self.lac = lac
-        self.state = "Wait-Control-Connection"
+        self.state: str = "Wait-Control-Connection"
         self.sessions: dict[int, TunnelSession] = {}
-        self.rx = 0
-        self.tx = 0
+        self.rx: int = 0
+        self.tx: int = 0
 
 
 class Lns:

@@ -26,8 +26,8 @@ class Interface:
         self.name = name
         self.index = index
         self.function = function
-        self.state = "Up"
-        self.transitions = 0
+        self.state: str = "Up"
+        self.transitions: int = 0
         self.sessions: list[Session] = []
 
     @property
@@ -67,7 +67,7 @@ class Access:
         )
         self.dhcpv6: bool = self.ipv6 and _chosen(settings.dhcpv6, whole.dhcpv6.enable)
         self.n_to_1: bool = settings.vlan_mode == "N:1"
-        self.group = settings.session_group_id
+        self.group: int = settings.session_group_id
         self.reconnect: bool = whole.pppoe.reconnect if self.pppoe else whole.sessions.reconnect
         line = whole.access_line
         circuit = settings.agent_circuit_id or line.agent_circuit_id
@@ -153,39 +153,48 @@ class Session:
     )
 
     def __init__(self, id_: int, access: Access, number: int, outer: int, inner: int) -> None:
-        self.id = id_
-        self.access = access
-        self.number = number
-        self.outer = outer
-        self.inner = inner
-        self.state = "Idle"
-        self.version = 0
-        self.flapped = 0
+        self.id: int = id_
+        self.access: Access = access
+        self.number: int = number
+        self.outer: int = outer
+        self.inner: int = inner
+        self.state: str = "Idle"
+        self.version: int = 0
+        self.flapped: int = 0
         # Raised whenever what is under way is of no interest any more.
-        self.epoch = 0
-        self.rolls = 0
-        self.stays_down = False
-        self.server = False
-        self.pppoe_id = 0
-        self.lcp = self.ipcp = self.ip6cp = "Closed"
-        self.ipv4 = 0
-        self.prefix = False
-        self.resolved = False
-        self.dhcp = "Init" if access.dhcp else "Disabled"
-        self.dhcpv6 = "Init" if access.dhcpv6 else "Disabled"
+        self.epoch: int = 0
+        self.rolls: int = 0
+        self.stays_down: bool = False
+        self.server: bool = False
+        self.pppoe_id: int = 0
+        self.lcp: str = "Closed"
+        self.ipcp: str = "Closed"
+        self.ip6cp: str = "Closed"
+        self.ipv4: int = 0
+        self.prefix: bool = False
+        self.resolved: bool = False
+        self.dhcp: str = "Init" if access.dhcp else "Disabled"
+        self.dhcpv6: str = "Init" if access.dhcpv6 else "Disabled"
         self.dhcp_since: float | None = None
         self.dhcpv6_since: float | None = None
         self.dhcp_asks: list[int] | None = None
         self.dhcpv6_asks: list[int] | None = None
         self.established_at: float | None = None
-        self.tx = self.rx = self.tx_bytes = self.rx_bytes = 0
+        self.tx: int = 0
+        self.rx: int = 0
+        self.tx_bytes: int = 0
+        self.rx_bytes: int = 0
         # What its flows carried before their counters were set to nothing.
-        self.traffic_tx = self.traffic_rx = 0
-        self.traffic_tx_bytes = self.traffic_rx_bytes = 0
-        self.icmpv6_tx = self.icmpv6_rx = self.igmp_tx = 0
-        self.first_flow = 0
+        self.traffic_tx: int = 0
+        self.traffic_rx: int = 0
+        self.traffic_tx_bytes: int = 0
+        self.traffic_rx_bytes: int = 0
+        self.icmpv6_tx: int = 0
+        self.icmpv6_rx: int = 0
+        self.igmp_tx: int = 0
+        self.first_flow: int = 0
         self.flows: tuple[Flow | None, ...] = ()
-        self.verified = 0
+        self.verified: int = 0
         self.groups: Groups | None = None
         self.changed: dict[str, Any] | None = None
         if access.static:

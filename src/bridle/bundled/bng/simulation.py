@@ -56,11 +56,11 @@ class Simulation:
     def __init__(self, settings: BngSettings) -> None:
         self.settings = settings
         self.old: bool = settings.release == "0.5"
-        self.timetable = Timetable()
-        self.tally = Tally()
-        self.peer = Peer(settings.simulation)
-        self.traffic = Traffic(settings, self.timetable, self.tally)
-        self.lifecycle = Lifecycle(settings, self.timetable, self.peer, self.tally, self.traffic)
+        self.timetable: Timetable = Timetable()
+        self.tally: Tally = Tally()
+        self.peer: Peer = Peer(settings.simulation)
+        self.traffic: Traffic = Traffic(settings, self.timetable, self.tally)
+        self.lifecycle: Lifecycle = Lifecycle(settings, self.timetable, self.peer, self.tally, self.traffic)
         self.interfaces: list[Interface] = []
         self.sessions: list[Session] = []
         self._by_vlan: dict[tuple[int, int, int], Session] = {}
@@ -68,8 +68,8 @@ class Simulation:
         self._make_sessions()
         first_stream = self._equip()
         self.streams: list[Stream] = make_streams(settings, self.interfaces, first_stream)
-        self.igmp = Igmp(settings, self.timetable, self.peer, self._multicast())
-        self.lns = Lns(settings, self.timetable)
+        self.igmp: Igmp = Igmp(settings, self.timetable, self.peer, self._multicast())
+        self.lns: Lns = Lns(settings, self.timetable)
         self._waiting: deque[Session] = deque()
         self._ending: deque[Session] = deque()
         self._allowance = 0

@@ -12,22 +12,22 @@ class Tally:
     """How many sessions are what."""
 
     def __init__(self) -> None:
-        self.sessions = 0
-        self.pppoe = 0
-        self.ipoe = 0
-        self.established = 0
-        self.established_max = 0
-        self.outstanding = 0
-        self.terminated = 0
-        self.flapped = 0
-        self.dhcp = 0
-        self.dhcp_established = 0
-        self.dhcp_established_max = 0
-        self.dhcpv6 = 0
-        self.dhcpv6_established = 0
-        self.dhcpv6_established_max = 0
-        self.flows = 0
-        self.verified = 0
+        self.sessions: int = 0
+        self.pppoe: int = 0
+        self.ipoe: int = 0
+        self.established: int = 0
+        self.established_max: int = 0
+        self.outstanding: int = 0
+        self.terminated: int = 0
+        self.flapped: int = 0
+        self.dhcp: int = 0
+        self.dhcp_established: int = 0
+        self.dhcp_established_max: int = 0
+        self.dhcpv6: int = 0
+        self.dhcpv6_established: int = 0
+        self.dhcpv6_established_max: int = 0
+        self.flows: int = 0
+        self.verified: int = 0
         self.first_start: float | None = None
         self._last = 0.0
         self._counted = 0

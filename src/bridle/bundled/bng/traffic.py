@@ -60,8 +60,8 @@ class Traffic:
         self._timetable = timetable
         self._tally = tally
         self._stop_verified = settings.traffic.stop_verified
-        self.line = Line(settings.simulation.traffic_loss, settings.simulation.traffic_delay)
-        self.open = settings.traffic.autostart
+        self.line: Line = Line(settings.simulation.traffic_loss, settings.simulation.traffic_delay)
+        self.open: bool = settings.traffic.autostart
         self._expected: dict[float, list[Session]] = {}
 
     def equip(self, session: Session, first: int) -> int:
