@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bridle.bundled.bng.answers import Answer, Answers
+from bridle.bundled.bng.answers import Answers
 from bridle.bundled.bng.flow import FAMILIES, Count
 from bridle.bundled.bng.session import Session
+from bridle.bundled.bng.session_answers import Answer
 from bridle.bundled.bng.simulation import Simulation
 
 __all__ = ["OldAnswers"]

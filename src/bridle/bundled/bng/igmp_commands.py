@@ -6,10 +6,10 @@ import ipaddress
 from collections import deque
 from typing import Any
 
-from bridle.bundled.bng.answers import Answer
 from bridle.bundled.bng.calls import Call, asked, error, warning
 from bridle.bundled.bng.interception import describe_flow
 from bridle.bundled.bng.session import Session
+from bridle.bundled.bng.session_answers import Answer
 from bridle.bundled.bng.simulation import Simulation
 from bridle.core.errors import CommandError
 

@@ -6,9 +6,10 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from bridle.bundled.bng.answers import Answer, Answers
+from bridle.bundled.bng.answers import Answers
 from bridle.bundled.bng.calls import GROUPED, Call, asked, error, warning
 from bridle.bundled.bng.session import Session
+from bridle.bundled.bng.session_answers import Answer
 from bridle.bundled.bng.simulation import Simulation
 from bridle.core.messages import Response
 

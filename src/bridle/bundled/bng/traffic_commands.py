@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from bridle.bundled.bng.answers import Answer, Answers
+from bridle.bundled.bng.answers import Answers
 from bridle.bundled.bng.calls import GROUPED, Call, asked, error, warning
 from bridle.bundled.bng.flow import Flow
 from bridle.bundled.bng.session import Interface, Session
+from bridle.bundled.bng.session_answers import Answer
 from bridle.bundled.bng.simulation import Simulation
 from bridle.bundled.bng.streams import Stream
 from bridle.bundled.bng.traffic import DIRECTIONS, SessionFlow
