@@ -448,6 +448,31 @@ async def test_a_static_address_needs_no_dhcp() -> None:
 
 
 @on_virtual_clock
+async def test_leases_are_given_up_and_had_again() -> None:
+    configuration = {
+        "interfaces": {"network": {"interface": "n0"}, "access": [IPOE]},
+        "simulation": {"ipv4-count": 1},
+    }
+    async with blaster(configuration) as b:
+        await asyncio.sleep(1)
+        for command, kept in (("dhcp-release", False), ("dhcp-stop", False), ("dhcp-stop", True)):
+            await b.value(command, session_id=1, keep_address=kept)
+            info = await b.info(1)
+            assert (info["dhcp-state"], info["session-state"]) == ("Init", "Established")
+            assert ("ipv4-address" in info) == kept
+            assert await b.counter("dhcp-sessions") == await b.counter("dhcp-sessions-established") == 0
+            await b.value("dhcp-start", session_id=1)
+            info = await b.info(1)
+            assert (info["dhcp-state"], info["ipv4-address"]) == ("Bound", "10.0.0.11")
+            assert await b.counter("dhcp-sessions-established") == 1
+        assert (info["dhcp-tx-release"], info["dhcp-tx-discover"]) == (1, 4)
+        await b.value("session-stop")
+        info = await b.info(1)
+        assert (info["dhcp-state"], info["dhcpv6-state"], info["dhcp-lease-time"]) == ("Init", "Init", 0)
+        assert await b.counter("dhcpv6-sessions-established") == 0
+
+
+@on_virtual_clock
 async def test_sessions_wait_to_be_started() -> None:
     async with blaster({"sessions": {"count": 2, "autostart": False}}) as b:
         await asyncio.sleep(60)

@@ -120,21 +120,30 @@ class Lifecycle(Negotiation):
             self._timetable.after(delay, self._restart, session, session.epoch)
 
     def _forget_leases(self, session: Session) -> None:
-        tally = self._tally
+        self._forget_dhcp(session)
+        if session.access.pppoe:
+            # The prefix and the state are shown until the session begins anew (facts §4.1).
+            self._discount_dhcpv6(session)
+        else:
+            self._forget_dhcpv6(session)
+
+    def _forget_dhcp(self, session: Session) -> None:
         if session.access.dhcp:
-            if session.dhcp != "Init":
-                tally.dhcp -= 1
-            if session.dhcp == "Bound":
-                tally.dhcp_established -= 1
+            self._tally.dhcp -= session.dhcp != "Init"
+            self._tally.dhcp_established -= session.dhcp == "Bound"
             session.dhcp = "Init"
             session.dhcp_since = None
+
+    def _discount_dhcpv6(self, session: Session) -> None:
         if session.access.dhcpv6:
-            if session.dhcpv6 != "Init":
-                tally.dhcpv6 -= 1
-            if session.dhcpv6 == "Bound":
-                tally.dhcpv6_established -= 1
-            if not session.access.pppoe:
-                session.dhcpv6 = "Init"
+            self._tally.dhcpv6 -= session.dhcpv6 != "Init"
+            self._tally.dhcpv6_established -= session.dhcpv6 == "Bound"
+
+    def _forget_dhcpv6(self, session: Session) -> None:
+        self._discount_dhcpv6(session)
+        if session.access.dhcpv6:
+            session.dhcpv6 = "Init"
+            session.dhcpv6_since = None
 
     def _release_address(self, session: Session) -> None:
         if session.ipv4:
@@ -197,16 +206,6 @@ class Lifecycle(Negotiation):
             self._forget_dhcpv6(session)
             self._traffic.refresh(session)
 
-    def _forget_dhcpv6(self, session: Session) -> None:
-        if session.access.dhcpv6:
-            tally = self._tally
-            if session.dhcpv6 != "Init":
-                tally.dhcpv6 -= 1
-            if session.dhcpv6 == "Bound":
-                tally.dhcpv6_established -= 1
-            session.dhcpv6 = "Init"
-            session.dhcpv6_since = None
-
     def start_dhcp(self, session: Session) -> None:
         """Ask for an address again."""
         if session.state not in _ENDED_OR_ENDING and session.dhcp == "Init":
@@ -216,15 +215,10 @@ class Lifecycle(Negotiation):
         """Give the address up, with a word to the server or without. The session stays."""
         if session.state in _ENDED_OR_ENDING or session.dhcp == "Init":
             return
-        tally = self._tally
-        tally.dhcp -= 1
-        if session.dhcp == "Bound":
-            tally.dhcp_established -= 1
-            if release:
-                self._count_ask(session, "release")
-                self._exchange(session, (342, 342))
-        session.dhcp = "Init"
-        session.dhcp_since = None
+        if release and session.dhcp == "Bound":
+            self._count_ask(session, "release")
+            self._exchange(session, (342, 342))
+        self._forget_dhcp(session)
         session.resolved = False
         session.version += 1
         if not keep_address:

@@ -388,7 +388,8 @@ class Negotiation(abc.ABC):
     def _dhcp_answered(self, session: Session) -> None:
         if session.dhcp != "Requesting":
             return
-        address = self._peer.take_address()
+        # It may have kept the address of a lease that it gave up.
+        address = session.ipv4 or self._peer.take_address()
         if not address:
             self._dhcp_refused(session)
             return
