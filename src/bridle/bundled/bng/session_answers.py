@@ -337,4 +337,5 @@ class SessionAnswers:
 
 
 def ipv4_text(address: int) -> str:
+    """An IPv4 address in dotted form, from its number."""
     return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
