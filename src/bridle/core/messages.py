@@ -37,7 +37,9 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``transport`` is the endpoint's (``unix``, ``http``, …; ``local`` for a call inside the process).
     ``pid``, ``uid`` and ``gid`` come from the kernel (``SO_PEERCRED``) when the peer connected.
-    ``user`` is the name that an authentication vouched for.
+    ``groups`` are its supplementary groups, None where nobody asked the kernel.
+    ``user`` is the name that an authentication vouched for; ``token`` is that of the bearer token, where it
+    was one that did, and ``role`` the role that the authentication gave.
     """
 
     transport: str = "local"
@@ -45,9 +47,11 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pid: int | None = None
     uid: int | None = None
     gid: int | None = None
+    groups: tuple[int, ...] | None = None
     tls_subject: str | None = None
     tls_issuer: str | None = None
     user: str | None = None
+    token: str | None = None
     role: str | None = None
 
 

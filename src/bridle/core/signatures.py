@@ -120,6 +120,11 @@ class Signature:
             )
         return None
 
+    @property
+    def positional(self) -> tuple[str, ...]:
+        """The names on the wire of what positional arguments fill, in order."""
+        return tuple(parameter.name for parameter in self._ordered)
+
     def call(self, handler: Handler, command: Command) -> object:
         """Call the handler with a command's arguments.
 
