@@ -1,0 +1,342 @@
+"""The audit trail: one line for each command, chained, rotated, and on the disk before a change is answered.
+
+::
+
+    audit = await Audit.open(settings, redact)
+    audit.record(command, "read", response.result, seconds)    # queued; on the disk within GATHER and a sync
+
+    text = audit.refuses()                   # a write command: why it may not be done now, or None
+    ...                                      # it is carried out
+    durable = await audit.commit(command, "write", response.result, seconds)
+
+Lines are written by **group commit**: one job at a time, in a thread of its own, takes all lines that wait,
+writes them with one write and one sync, and then the commands that wait are answered together. Ten writers
+cost one sync, not ten.
+
+Answers to write commands are held back until their line is durable. So whatever happens to the process, each
+write command that was answered is in the audit. A crash may leave a command that was done, is not in the
+audit, and was not answered; where that matters, ``intents`` writes a line before the command as well.
+
+A disk that is full or dead makes ``commit`` return False. From then on :meth:`Audit.refuses` says so, each
+``RETRY`` seconds the file is tried again, the lines that wait (as many as the queue holds) are written then,
+and a ``gap`` line says since when and how many are missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from bridle.access.audit_file import AuditFile, read_key
+from bridle.access.audit_lines import Clock, Composer, Line, Redactor, encode, render
+from bridle.access.audit_settings import AuditSettings
+from bridle.core.errors import BridleError, ConfigurationError
+from bridle.core.messages import JSON, Command, Peer, Response
+from bridle.core.results import Result
+
+__all__ = ["COMMIT_TIMEOUT", "GATHER", "QUEUE_BYTES", "QUEUE_LINES", "RETRY", "Audit"]
+
+# Seconds that lines of read commands wait for others: twenty syncs a second cost nothing that is noticed.
+GATHER = 0.05
+# Lines and bytes that wait for the disk. More than a second's worth of the fastest channel at 250 bytes a
+# line; what comes beyond is counted, and the gap line tells the count.
+QUEUE_LINES = 65536
+QUEUE_BYTES = 16 * 1024 * 1024
+# Lines from which on the writer does not wait for more.
+_ENOUGH = 4096
+# Seconds that a write command waits for the disk. One that takes longer is as good as dead.
+COMMIT_TIMEOUT = 10.0
+# Seconds after which a disk that failed is tried again.
+RETRY = 1.0
+
+_log = logging.getLogger("bridle.audit")
+
+
+class _Batch(NamedTuple):
+    """What one job writes: the lines, their bytes, who waits for them, whether the last tells of a gap."""
+
+    lines: list[Line | bytes]
+    size: int
+    waiting: list[asyncio.Future[bool]]
+    lost: int
+    gap: bool
+
+
+class Audit:
+    """An open audit, of one event loop. Made by :meth:`open`."""
+
+    def __init__(
+        self,
+        settings: AuditSettings,
+        composer: Composer,
+        file: AuditFile,
+        executor: ThreadPoolExecutor,
+    ) -> None:
+        self.settings = settings
+        self._compose = composer.line
+        self._clock = Clock()
+        self._file = file
+        self._executor = executor
+        self._loop = asyncio.get_running_loop()
+        self._lines: list[Line | bytes] = []
+        self._bytes = 0
+        self._waiting: list[asyncio.Future[bool]] = []
+        self._busy: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._failure = ""
+        self._failed_at = ""
+        self._lost = 0
+        self._lost_ever = 0
+        self._closed = False
+
+    @classmethod
+    async def open(cls, settings: AuditSettings, redact: Redactor) -> Audit:
+        """Open the file, or begin it, beside the event loop; what a crash left is repaired.
+
+        ``redact`` makes of a command's name and arguments what may be written of them.
+
+        Raises:
+            ConfigurationError: the file or its key cannot be used; the text says what to do.
+        """
+        executor = ThreadPoolExecutor(1, "bridle-audit")
+        loop = asyncio.get_running_loop()
+        try:
+            file = await loop.run_in_executor(executor, _open, settings)
+        except BaseException:
+            executor.shutdown(wait=False)
+            raise
+        return cls(settings, Composer(redact), file, executor)
+
+    def refuses(self) -> str | None:
+        """Why write commands may not be done now; None where they may."""
+        if self._failure and self.settings.on_failure == "refuse":
+            return f"the audit cannot be written, so nothing is changed: {self._failure}"
+        if self._closed:
+            return "the audit is closed"
+        return None
+
+    def record(
+        self,
+        command: Command,
+        access: str,
+        result: int,
+        seconds: float,
+        *,
+        peer: Peer | None = None,
+        request: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Write the line of a command that took so many seconds, soon.
+
+        ``peer`` is who sent it, where more is known by now than the command has; ``request`` the id that the
+        carrier gave the request; ``reason`` why the command was not let through. When the queue is full the
+        line is counted as lost.
+        """
+        if not self._append(
+            self._compose(command, access, peer or command.peer, result, seconds, request, reason)
+        ):
+            return
+        if self._timer is None and self._busy is None and not self._failure:
+            self._timer = self._loop.call_later(GATHER, self._start)
+        elif len(self._lines) == _ENOUGH:
+            self._hurry()
+
+    async def commit(
+        self,
+        command: Command,
+        access: str,
+        result: int,
+        seconds: float,
+        *,
+        peer: Peer | None = None,
+        request: str | None = None,
+        reason: str | None = None,
+    ) -> bool:
+        """Write the line of a command now; True once it is on the disk.
+
+        False where it is not: the disk failed, or did not answer within ``COMMIT_TIMEOUT`` seconds. The line
+        still waits for the disk to come back, if the queue had room for it.
+        """
+        line = self._compose(command, access, peer or command.peer, result, seconds, request, reason)
+        return await self._durable(line)
+
+    async def intend(
+        self, command: Command, access: str, *, peer: Peer | None = None, request: str | None = None
+    ) -> bool:
+        """Write that a command is about to be done; True once that is on the disk."""
+        return await self._durable(
+            self._compose(command, access, peer or command.peer, -1, 0.0, request, None)
+        )
+
+    async def _durable(self, line: Line) -> bool:
+        if not self._append(line) or self._failure:
+            return False
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._waiting.append(future)
+        self._hurry()
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT):
+                return await future
+        except TimeoutError:
+            self._fail(f"no answer from the disk within {COMMIT_TIMEOUT:g} s")
+            return False
+
+    def undurable(self) -> Response:
+        """What to answer to a write command that was carried out, when :meth:`commit` has returned False and
+        the audit is one that refuses."""
+        return Response(
+            Result.ERROR,
+            f"the command was carried out, but its audit line is not on the disk: {self._failure}",
+        )
+
+    def status(self) -> dict[str, JSON]:
+        """What ``status-get`` says of the audit."""
+        found: dict[str, JSON] = {
+            "file": str(self._file.path),
+            "state": "failed" if self._failure else "working",
+            "lines": self._file.number,
+            "waiting": len(self._lines),
+            "lost": self._lost_ever,
+            "on-failure": self.settings.on_failure,
+        }
+        if self._failure:
+            found |= {"failure": self._failure, "since": self._failed_at}
+        return found
+
+    async def close(self) -> None:
+        """Write what waits, once more if the disk has failed, and close the file."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT):
+                if self._busy is not None:
+                    await asyncio.wait([self._busy])
+                self._start()
+                if self._busy is not None:
+                    await asyncio.wait([self._busy])
+                await self._loop.run_in_executor(self._executor, self._file.close)
+        except TimeoutError:
+            _log.error("audit %s: the disk does not answer", self._file.path)
+        if self._lines:
+            _log.error("audit %s: %d lines are lost", self._file.path, len(self._lines))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._executor.shutdown(wait=False)
+
+    def _append(self, line: Line) -> bool:
+        if len(self._lines) >= QUEUE_LINES or self._bytes + len(line) > QUEUE_BYTES or self._closed:
+            if not self._lost and not self._failure:
+                _log.warning("audit %s: lines come faster than the disk takes them", self._file.path)
+            self._lost += 1
+            self._lost_ever += 1
+            return False
+        self._lines.append(line)
+        self._bytes += len(line)
+        return True
+
+    def _hurry(self) -> None:
+        if self._busy is None and not self._failure:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._start()
+
+    def _start(self) -> None:
+        """Have all that waits written."""
+        self._timer = None
+        gap = bool(self._failed_at or self._lost)
+        if self._busy is not None or not (self._lines or gap):
+            return
+        if gap:
+            self._lines.append(self._gap())
+        batch = _Batch(self._lines, self._bytes, self._waiting, self._lost, gap)
+        self._lines, self._bytes, self._waiting, self._lost = [], 0, [], 0
+        write = self._loop.run_in_executor(
+            self._executor, _write, self._file, batch.lines, bool(self._failed_at)
+        )
+        self._busy = write
+        write.add_done_callback(lambda ended: self._finish(batch, ended))
+
+    def _finish(self, batch: _Batch, ended: asyncio.Future[None]) -> None:
+        self._busy = None
+        error = asyncio.CancelledError() if ended.cancelled() else ended.exception()
+        for future in batch.waiting:
+            if not future.done():
+                future.set_result(error is None)
+        if error is None:
+            self._worked()
+            return
+        if batch.gap:
+            batch.lines.pop()  # it is told when it has ended
+        self._lines = batch.lines + self._lines
+        self._bytes += batch.size
+        self._lost += batch.lost
+        self._fail(_reason(error))
+
+    def _now(self) -> str:
+        return self._clock(time.time_ns()).decode()
+
+    def _gap(self) -> bytes:
+        facts: dict[str, JSON] = {"time": self._now(), "event": "gap", "lost": self._lost}
+        if self._failed_at:
+            facts |= {"since": self._failed_at, "reason": self._failure}
+        return encode(facts)
+
+    def _worked(self) -> None:
+        if self._failed_at:
+            _log.warning("audit %s is written again", self._file.path)
+        self._failure = self._failed_at = ""
+        if self._waiting:
+            self._start()
+        elif self._lines or self._lost:
+            self._timer = self._loop.call_later(GATHER, self._start)
+
+    def _fail(self, reason: str) -> None:
+        """Take note that the disk does not take lines, and try again later."""
+        if not self._failure:
+            _log.error("audit %s cannot be written: %s", self._file.path, reason)
+        if not self._failed_at:
+            self._failed_at = self._now()
+        self._failure = reason
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(False)
+        self._waiting = []
+        if self._timer is None and not self._closed:
+            self._timer = self._loop.call_later(RETRY, self._retry)
+
+    def _retry(self) -> None:
+        self._timer = None
+        if self._busy is not None:  # still not back
+            self._timer = self._loop.call_later(RETRY, self._retry)
+        else:
+            self._start()
+
+
+def _open(settings: AuditSettings) -> AuditFile:
+    key = read_key(settings.key_file) if settings.key_file else b""
+    try:
+        return AuditFile.open(
+            settings.file, key=key, max_size=settings.max_size, max_age=settings.max_age, keep=settings.keep
+        )
+    except OSError as error:
+        raise ConfigurationError(f"cannot open the audit '{settings.file}': {error.strerror}") from error
+
+
+def _write(file: AuditFile, lines: list[Line | bytes], failed: bool) -> None:
+    if failed:
+        file.recover()
+    clock = Clock()
+    file.append([line if isinstance(line, bytes) else render(line, clock) for line in lines])
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error) if isinstance(error, BridleError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,217 @@
+"""Whether an audit is as it was written: what was changed, removed or moved, and where.
+
+What it finds: any line of which a byte was changed, that is missing between two others, stands twice or in
+another place, in any of the files; files that are missing between others or before the first; lines that are
+missing at the end, where the head or an anchor is newer. What nobody can find: lines cut off at the end
+together with a head that was set back to the same place, unless an anchor was kept elsewhere; and, in a chain
+without a key, lines that were all written anew from some place on, again unless an anchor was kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from bridle.access.audit_file import key_name
+from bridle.access.audit_head import Head, Start, head_file, read_head, rotated_files, start_of
+from bridle.access.audit_lines import Link, read_link
+
+__all__ = ["FINDINGS_LIMIT", "Anchor", "Finding", "Report", "files_of", "verify"]
+
+# Findings of one verification: whoever finds more has found enough.
+FINDINGS_LIMIT = 100
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something that is wrong, or worth a note, in a line of a file; line 0 is the file as such."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file}: {self.text}"
+
+
+class Anchor(msgspec.Struct, frozen=True):
+    """A line's number and digest, kept elsewhere."""
+
+    number: int
+    digest: str
+
+
+class Report(msgspec.Struct):
+    """What a verification found: what is wrong, what is worth a note, and where the chain begins and ends."""
+
+    findings: list[Finding] = []
+    notes: list[Finding] = []
+    files: int = 0
+    first: int = 0
+    last: int = 0
+    digest: str = ""
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of an audit, the oldest first: what it was rotated to, and itself."""
+    return [*rotated_files(path), path]
+
+
+def verify(paths: Sequence[Path], *, key: bytes = b"", anchors: Sequence[Anchor] = ()) -> Report:
+    """Verify audits' files: each with those that it was rotated to, if it has a head.
+
+    The files are put in order by their first lines, so that copies of any name will do.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    report = Report()
+    heads = {path: head_file(path) for path in paths if head_file(path).exists()}
+    known = {
+        path: read_head(name.read_bytes()) for path, name in heads.items()
+    }  # before the files: these go on while we read
+    files = dict.fromkeys(file for path in paths for file in (files_of(path) if path in heads else [path]))
+    for path, head in known.items():
+        if head is None:
+            report.findings.append(Finding(str(heads[path]), 0, "cannot be read: lines may be missing"))
+    head = max(
+        (head for head in known.values() if head is not None), key=lambda head: head.number, default=None
+    )
+    _Verification(report, key, head, anchors).run(sorted(files, key=_first_number))
+    return report
+
+
+def _first_number(path: Path) -> int:
+    with path.open("rb") as file:
+        link = read_link(file.readline().rstrip(b"\n"))
+    return link.number if link is not None else 0
+
+
+class _Enough(Exception):
+    pass
+
+
+class _Verification:
+    def __init__(self, report: Report, key: bytes, head: Head | None, anchors: Sequence[Anchor]) -> None:
+        self._report = report
+        self._key = key
+        self._head = head
+        self._wanted = {anchor.number: anchor.digest for anchor in anchors}
+        if head is not None and head.number:
+            self._wanted.setdefault(head.number, head.digest)
+        self._oldest = 0
+        self._number = -1  # of the line before; -1: there is none yet
+        self._digest: bytes | None = None  # None: that line is not known
+        self._file = ""
+        self._line = 0
+
+    def run(self, files: Sequence[Path]) -> None:
+        try:
+            for path in files:
+                self._report.files += 1
+                self._file, self._line = str(path), 0
+                with path.open("rb") as file:
+                    self._read(file)
+            self._end()
+        except _Enough:
+            pass
+        self._report.last = max(self._number, 0)
+        self._report.digest = self._digest.hex() if self._digest else ""
+
+    def _find(self, text: str, line: int | None = None) -> None:
+        self._report.findings.append(Finding(self._file, self._line if line is None else line, text))
+        if len(self._report.findings) >= FINDINGS_LIMIT:
+            raise _Enough
+
+    def _read(self, file: BinaryIO) -> None:
+        for line in file:
+            self._line += 1
+            if not line.endswith(b"\n"):
+                self._half(line)
+                return
+            link = read_link(line[:-1])
+            start = start_of(line) if link is not None and b'"event":"start"' in line else None
+            if self._line == 1:
+                self._begin(start, link)
+            elif start is not None:
+                self._find("a file begins here, in the middle of another")
+            if start is not None:
+                self._oldest = start.oldest
+            self._follow(link)
+        if self._line == 0:
+            self._find("is empty", 0)
+
+    def _half(self, line: bytes) -> None:
+        text = f"half a line, of {len(line)} bytes"
+        if self._head is not None and self._number >= self._head.number:
+            # Nobody got an answer for it; or it is being written just now.
+            self._report.notes.append(
+                Finding(self._file, self._line, f"{text}: being written, or torn by a crash")
+            )
+        else:
+            self._find(text)
+
+    def _begin(self, start: Start | None, link: Link | None) -> None:
+        if start is None or link is None:
+            self._find("the file does not begin as an audit does: lines before this one are missing")
+            if self._number == -1 and link is not None:
+                self._report.first = link.number
+                self._number = link.number - 1
+            return
+        if start.key != key_name(self._key):
+            written = f"with the key {start.key}" if start.key else "without a key"
+            given = f"the key {key_name(self._key)} was given" if self._key else "no key was given"
+            self._find(f"was written {written}, {given}")
+            raise _Enough
+        previous = bytes.fromhex(start.previous)
+        if self._number == -1:
+            self._report.first = link.number
+            self._number, self._digest = link.number - 1, previous
+        elif previous != self._digest and self._digest is not None and link.number == self._number + 1:
+            self._find("the file does not continue the one before it")
+
+    def _follow(self, link: Link | None) -> None:
+        if link is None:
+            self._find("is no line of an audit")
+            self._number, self._digest = self._number + 1, None
+            return
+        expected = self._number + 1
+        if link.number > expected:
+            self._find(f"{_lines(expected, link.number - 1)} missing before this one")
+        elif link.number < expected:
+            self._find(f"line {link.number} stands where line {expected} should: moved, or there twice")
+        elif self._digest is not None and not link.follows(self._digest, self._key):
+            self._find(f"line {link.number} was changed")
+        self._number, self._digest = link.number, link.digest
+        wanted = self._wanted.get(link.number) if self._wanted else None
+        if wanted is not None:
+            if wanted != link.digest.hex():
+                self._find(f"line {link.number} has another digest than its head or anchor")
+            del self._wanted[link.number]
+
+    def _end(self) -> None:
+        for number in sorted(self._wanted):
+            if number > self._number:
+                self._find(f"{_lines(self._number + 1, number)} missing at the end", 0)
+                break
+            self._find(f"line {number}, which an anchor names, is missing", 0)
+        if self._head is None:
+            if not self._report.findings:
+                text = "there is no head: lines cut off at the end would not be missed"
+                self._report.notes.append(Finding(self._file, 0, text))
+        elif self._oldest and self._report.first > self._oldest:
+            self._find(f"{_lines(self._oldest, self._report.first - 1)} in none of the files", 0)
+
+
+def _lines(first: int, last: int) -> str:
+    return f"line {first} is" if first == last else f"lines {first} to {last} are"
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of one file, for those who only read them."""
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield line

@@ -1,0 +1,123 @@
+"""Files that decide who may do what, or that tell what was done: nobody but their owner may write them.
+
+A file that others can write is refused rather than used: whoever could write it would be whoever they like.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bridle.core.errors import ConfigurationError
+
+__all__ = ["check_folder", "check_private", "locked_folder", "read_private", "replace_private", "sync_folder"]
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
+
+
+def check_private(status: os.stat_result, name: str | Path, *, secret: bool) -> None:
+    """Refuse a file that somebody else can change, and a ``secret`` one that everybody can read.
+
+    Raises:
+        ConfigurationError: with what to do about it.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigurationError(f"'{name}' is not a regular file")
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigurationError(
+            f"'{name}' belongs to user {status.st_uid}, who could change it: it has to belong to root or to "
+            f"user {os.geteuid()}"
+        )
+    if status.st_mode & _OTHERS_WRITE:
+        raise ConfigurationError(f"'{name}' can be written by others: chmod go-w '{name}'")
+    if secret and status.st_mode & _OTHERS_READ:
+        raise ConfigurationError(f"'{name}' holds secrets and can be read by others: chmod go= '{name}'")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which everybody may put another file in the place of ours.
+
+    Raises:
+        ConfigurationError: it is missing, or everybody may write and remove there.
+    """
+    try:
+        mode = folder.stat().st_mode
+    except OSError as error:
+        raise ConfigurationError(f"cannot use '{folder}': {error.strerror}") from error
+    if not stat.S_ISDIR(mode):
+        raise ConfigurationError(f"'{folder}' is not a directory")
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise ConfigurationError(f"'{folder}' can be written by everybody: chmod o-w '{folder}'")
+
+
+def read_private(name: str | Path, limit: int) -> tuple[bytes, os.stat_result]:
+    """Read a secret file of at most ``limit`` bytes.
+
+    Raises:
+        ConfigurationError: it cannot be read, is too large, or is not private.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ConfigurationError(f"can't open file '{name}': {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        check_private(status, name, secret=True)
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ConfigurationError(f"'{name}' is larger than {limit} bytes")
+    return content, status
+
+
+def replace_private(name: str | Path, content: bytes) -> None:
+    """Write a file beside, sync it and rename it, with mode 0600: no reader ever sees half of it.
+
+    Raises:
+        ConfigurationError: it cannot be written; the old one is as it was.
+    """
+    path = Path(name)
+    temporary = ""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            if temporary:
+                os.unlink(temporary)  # noqa: PTH108
+        raise ConfigurationError(f"cannot write '{name}': {error.strerror}") from error
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in a folder outlive the machine."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: str | Path) -> Iterator[None]:
+    """Keep other processes that do the same from changing files of a folder at the same time.
+
+    Raises:
+        ConfigurationError: there is no such folder.
+    """
+    check_folder(Path(folder))
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,205 @@
+"""What a verification of an audit finds: any line changed, removed, doubled or moved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridle.access.audit_lines import chained
+from bridle.access.audit_verify import FINDINGS_LIMIT, Anchor, files_of, verify
+from tests.support.audits import lines, texts, written
+
+LINES = 12
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of an audit, rotated twice."""
+    folder = tmp_path_factory.mktemp("audit")
+    written(folder / "audit.jsonl", LINES, max_size=700)
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def check(files: dict[str, bytes]) -> list[str]:
+    with TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        return texts(Path(folder) / "audit.jsonl")
+
+
+def all_lines(files: dict[str, bytes]) -> list[tuple[str, bytes]]:
+    names = [*sorted(name for name in files if name[-1].isdecimal()), "audit.jsonl"]
+    return [(name, line) for name in names for line in files[name].splitlines(keepends=True)]
+
+
+def joined(all_of_them: list[tuple[str, bytes]], files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files again, of lines that may have been moved."""
+    found = dict.fromkeys(files, b"")
+    found["audit.jsonl.head"] = files["audit.jsonl.head"]
+    for name, line in all_of_them:
+        found[name] += line
+    return found
+
+
+def test_what_was_not_touched_is_whole(audit: dict[str, bytes]) -> None:
+    assert len(audit) >= 4
+    assert check(audit) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_byte_that_is_changed_is_found(audit: dict[str, bytes], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(name for name in audit if not name.endswith(".head"))))
+    content = bytearray(audit[name])
+    at = data.draw(st.integers(0, len(content) - 1))
+    content[at] ^= data.draw(st.integers(1, 255))
+    assert check({**audit, name: bytes(content)})
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_bytes_that_are_put_in_or_taken_out_are_found(
+    audit: dict[str, bytes], data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(sorted(name for name in audit if not name.endswith(".head"))))
+    content = audit[name]
+    at = data.draw(st.integers(0, len(content) - 1))
+    extra = data.draw(st.binary(max_size=40))
+    until = data.draw(st.integers(at, len(content)))
+    changed = content[:at] + extra + content[until:]
+    if changed != content:
+        changed_files = {**audit, name: changed}
+        # What was only put behind the last line was never part of the chain; it is told as a note.
+        behind = (
+            name == "audit.jsonl" and changed.startswith(content) and b"\n" not in changed[len(content) :]
+        )
+        assert check(changed_files) or behind
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_lines_that_are_missing_are_found(audit: dict[str, bytes], data: st.DataObject) -> None:
+    present = all_lines(audit)
+    gone = data.draw(st.sets(st.integers(0, len(present) - 1), min_size=1))
+    assert check(joined([line for at, line in enumerate(present) if at not in gone], audit))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_lines_in_another_order_or_twice_are_found(audit: dict[str, bytes], data: st.DataObject) -> None:
+    present = all_lines(audit)
+    order = data.draw(st.permutations(range(len(present))) | st.lists(st.integers(0, len(present) - 1)))
+    moved = [
+        (present[place][0], present[at][1]) for place, at in zip(range(len(present)), order, strict=False)
+    ]
+    if [line for _, line in moved] != [line for _, line in present]:
+        assert check(joined(moved, audit))
+
+
+def test_a_finding_names_the_file_the_line_and_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, 4)
+    whole = path.read_bytes().splitlines(keepends=True)
+
+    def having(*found: bytes) -> list[str]:
+        path.write_bytes(b"".join(found))
+        return texts(path)
+
+    changed = whole[2].replace(b"say", b"see")
+    assert having(*whole[:2], changed, *whole[3:]) == ["audit.jsonl:3: line 3 was changed"]
+    assert having(*whole[:2], *whole[3:]) == ["audit.jsonl:3: line 3 is missing before this one"]
+    assert having(*whole[:2], b"{}\n", *whole[3:]) == ["audit.jsonl:3: is no line of an audit"]
+    assert having(*whole[:4]) == ["audit.jsonl: line 5 is missing at the end"]
+    assert having(*whole[:3], *whole[2:]) == [
+        "audit.jsonl:4: line 3 stands where line 4 should: moved, or there twice"
+    ]
+    assert having(*whole[1:])[0] == (
+        "audit.jsonl:1: the file does not begin as an audit does: lines before this one are missing"
+    )
+    assert having()[0] == "audit.jsonl: is empty"
+
+
+def test_a_chain_written_anew_is_found_by_an_anchor_and_not_at_all_without(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    file = written(path, 4)
+    anchor = Anchor(file.head.number, file.head.digest)
+    assert texts(path, anchors=[anchor]) == []
+    other = tmp_path / "other" / "audit.jsonl"
+    other.parent.mkdir()
+    written(other, 4)
+    assert texts(other) == []
+    assert texts(other, anchors=[anchor]) == [
+        "audit.jsonl:5: line 5 has another digest than its head or anchor"
+    ]
+    assert texts(other, anchors=[Anchor(9, anchor.digest)]) == [
+        "audit.jsonl: lines 6 to 9 are missing at the end"
+    ]
+
+
+def test_without_the_key_nobody_makes_a_line_that_is_right(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    key = b"k" * 32
+    file = written(path, 2, key=key)
+    forged, digest = chained(b'{"time":"x","command":"y"}', 4, bytes.fromhex(file.head.digest), b"")
+    path.write_bytes(path.read_bytes() + forged)
+    assert texts(path, key=key) == ["audit.jsonl:4: line 4 was changed"]
+    plain = tmp_path / "plain" / "audit.jsonl"
+    plain.parent.mkdir()
+    file = written(plain, 2)
+    forged, digest = chained(b'{"time":"x","command":"y"}', 4, bytes.fromhex(file.head.digest), b"")
+    plain.write_bytes(plain.read_bytes() + forged)
+    assert texts(plain) == []
+    assert verify([plain]).digest == digest.hex()
+
+
+def test_copies_without_their_head_are_verified_as_far_as_they_go(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, LINES, max_size=700)
+    copies = []
+    for number, file in enumerate(files_of(path)):
+        copies.append(tmp_path / f"copy-{9 - number}")
+        copies[-1].write_bytes(file.read_bytes())
+    report = verify(copies)
+    assert (report.findings, report.files, report.first) == ([], len(copies), 1)
+    assert "there is no head" in report.notes[0].text
+    report = verify(copies[1:2])
+    assert (report.findings, report.first) == ([], lines(copies[1])[0]["n"])
+    assert verify([copies[0], copies[2]]).findings[0].file == str(copies[2])
+
+
+def test_half_a_line_behind_the_head_is_being_written_and_no_finding(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, 2)
+    path.write_bytes(path.read_bytes() + b'{"n":4,"ti')
+    report = verify([path])
+    assert report.findings == []
+    assert "half a line, of 10 bytes: being written, or torn by a crash" in str(report.notes[0])
+
+
+def test_no_more_is_told_than_anybody_reads(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(b"nonsense\n" * 1000)
+    assert len(verify([path]).findings) == FINDINGS_LIMIT
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.binary(max_size=400), head=st.binary(max_size=100))
+def test_whatever_stands_in_the_files_it_ends_with_a_finding(content: bytes, head: bytes) -> None:
+    assert check({"audit.jsonl": content, "audit.jsonl.head": head})
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    facts=st.dictionaries(
+        st.sampled_from(["event", "previous", "oldest", "key", "n", "digest", "number", "time"]),
+        st.none() | st.integers(-5, 5) | st.just("start") | st.just("0" * 64) | st.just(""),
+    )
+)
+def test_whatever_a_first_line_says_it_ends_with_a_finding(facts: dict[str, object]) -> None:
+    line = json.dumps({"n": 1, **facts, "digest": "0" * 64}, separators=(",", ":")).encode() + b"\n"
+    assert check({"audit.jsonl": line, "audit.jsonl.head": b"{}"})

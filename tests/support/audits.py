@@ -1,0 +1,48 @@
+"""Audits to look at: lines, files, and a program that writes one until it is killed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bridle import JSON
+from bridle.access.audit_file import AuditFile
+from bridle.access.audit_verify import Report, verify
+
+__all__ = ["body", "events", "lines", "texts", "unredacted", "written"]
+
+
+def unredacted(name: str, arguments: JSON) -> JSON:
+    """Redact nothing."""
+    return arguments
+
+
+def body(number: int) -> bytes:
+    """A line that can be told from others."""
+    return b'{"time":"2026-11-25T10:00:00.000000Z","command":"say","mark":%d}' % number
+
+
+def written(path: Path, count: int, **settings: Any) -> AuditFile:
+    """An audit with so many lines besides its own, each synced; it is closed."""
+    file = AuditFile.open(path, **settings)
+    for number in range(count):
+        file.append([body(number)])
+    file.close()
+    return file
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file."""
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def events(path: Path) -> list[str]:
+    """What each line of a file tells of."""
+    return [line.get("event", "command") for line in lines(path)]
+
+
+def texts(path: Path, **settings: Any) -> list[str]:
+    """What a verification finds, without the folder."""
+    report: Report = verify([path], **settings)
+    return [str(finding).replace(f"{path.parent}/", "") for finding in report.findings]
