@@ -4,6 +4,8 @@
 
     BridleError
     ├── CommandError            a command was answered with a result other than success
+    │   ├── ForbiddenError      the peer may not run it, or has to say who it is first
+    │   └── TooManyError        the peer asks for more than its limits allow; says how long to wait
     ├── ArgumentError           an argument is missing, unknown, or of the wrong type
     ├── ConfigurationError      a configuration cannot be used; says file:line.column
     ├── UnknownCommandError     there is no handler of that name
@@ -29,9 +31,11 @@ __all__ = [
     "DeadlineExceeded",
     "DeclarationError",
     "EndpointError",
+    "ForbiddenError",
     "LocalProtocolError",
     "ProtocolError",
     "RemoteProtocolError",
+    "TooManyError",
     "TransportError",
     "UnknownCommandError",
 ]
@@ -73,6 +77,20 @@ class CommandError(BridleError):
         name = f"{self.request.name}: " if self.request is not None else ""
         where = f" [{self.endpoint}]" if self.endpoint else ""
         return f"{name}{self.text or f'result {self.result}'}{where}"
+
+
+class ForbiddenError(CommandError):
+    """A command was refused for who asked: result 403 where the peer may not run it, 401 where it has to say
+    who it is first, or to come over TLS."""
+
+
+class TooManyError(CommandError):
+    """A command was refused because the peer, or its role, is beyond its limits. ``wait`` is the number of
+    seconds after which trying again makes sense; 0: it does not."""
+
+    def __init__(self, text: str, *, wait: float = 0.0) -> None:
+        super().__init__(text)
+        self.wait = wait
 
 
 class ArgumentError(BridleError):

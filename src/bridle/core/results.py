@@ -1,6 +1,7 @@
 """The one table of results: what a command's outcome is called on every wire, and back.
 
-Codes 0 to 4 are those of Kea's management API and the core's own; 5 is Kea 3.2's. The other columns are the
+Codes 0 to 4 are those of Kea's management API and the core's own; 5 is Kea 3.2's, 401 and 403 are those of
+Kea's access control (``facts/kea.md`` §3). The other columns are the
 codes of the real programs (``facts/kea.md`` §1.5, ``facts/kamailio.md`` §1.4, ``facts/bngblaster.md`` §1.4,
 ``facts/pacemaker.md`` §6). No second mapping exists anywhere.
 """
@@ -23,6 +24,8 @@ class Result(enum.IntEnum):
     EMPTY = 3
     CONFLICT = 4
     FATAL = 5
+    UNAUTHORIZED = 401
+    FORBIDDEN = 403
 
 
 class ExitStatus(enum.IntEnum):
@@ -33,6 +36,7 @@ class ExitStatus(enum.IntEnum):
     UNAVAILABLE = 69
     TIMEOUT = 75
     PROTOCOL = 76
+    FORBIDDEN = 77
     INTERRUPTED = 130
 
 
@@ -59,9 +63,12 @@ TABLE: tuple[Row, ...] = (
     Row(Result.EMPTY, 404, "warning", 404, errno.ENXIO, 404, 3),
     Row(Result.CONFLICT, 409, "error", 409, errno.EEXIST, 409, 4),
     Row(Result.FATAL, 503, "error", 500, errno.ENOTRECOVERABLE, 500, 5),
+    Row(Result.UNAUTHORIZED, 401, "error", 401, errno.EPERM, 401, ExitStatus.FORBIDDEN),
+    Row(Result.FORBIDDEN, 403, "error", 403, errno.EACCES, 403, ExitStatus.FORBIDDEN),
 )
 
 _ERROR = TABLE[Result.ERROR]
+_BY_RESULT = {int(line.result): line for line in TABLE}
 _BY_FAULT = {line.fault: line.result for line in TABLE if line.fault is not None}
 _BY_ERRNO = {line.errno: line.result for line in TABLE}
 _BY_HTTP = {line.http: line.result for line in TABLE}
@@ -69,7 +76,7 @@ _BY_HTTP = {line.http: line.result for line in TABLE}
 
 def row(result: int) -> Row:
     """The line of a result code. A code that only its daemon knows is an error everywhere else."""
-    return TABLE[result] if 0 <= result < len(TABLE) else _ERROR
+    return _BY_RESULT.get(result, _ERROR)
 
 
 def from_fault(code: int, *, unknown_method: bool = False) -> Result:

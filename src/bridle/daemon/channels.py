@@ -318,7 +318,7 @@ class ChannelTransition:
         self.wanted: dict[tuple[str, str, int], tuple[ChannelSettings, Channel]] = {}
         self.opened: list[Channel] = []
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         """Let the new settings hold, and take no new connections where none are wanted any more."""
         staying = {id(channel) for _, channel in self.wanted.values()}
         for _, channel in self._current.values():

@@ -9,7 +9,7 @@ import functools
 import os
 import platform
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import UNSET
@@ -23,6 +23,9 @@ from bridle.daemon.configuration import ConfigurationOwner, RestoreError
 from bridle.daemon.daemon import Phrases
 from bridle.daemon.document import Document, from_command
 
+if TYPE_CHECKING:
+    from bridle.access.guard import Guard
+
 __all__ = ["CommonCommands", "Managed"]
 
 
@@ -30,6 +33,7 @@ class Managed(Protocol):
     """What the common commands need of a daemon."""
 
     manager: CommandManager
+    guard: Guard | None
 
     @property
     def root(self) -> str:
@@ -109,6 +113,7 @@ class CommonCommands:
             "reload": self._owner.age,
             "uptime": self._uptime(),
             **self._daemon.status(),
+            **(self._daemon.guard.status() if self._daemon.guard is not None else {}),
         }
 
     def command_help(self, name: str | None = None) -> dict[str, JSON]:
@@ -200,6 +205,8 @@ class CommonCommands:
         # config-get tells the hash beside the configuration; what it told can be sent back as it is.
         if isinstance(document.value.get("hash"), str):
             del document.value["hash"]
+        if self._daemon.guard is not None:
+            self._restore_secrets(document, self._daemon.guard)
         others = sorted(key for key in document.value if key != root)
         if others:
             more = f" (and '{others[1]}')" if len(others) > 1 else ""
@@ -207,6 +214,19 @@ class CommonCommands:
                 self._daemon.phrases.unsupported_root.format(names=f"'{others[0]}'", more=more)
             )
         return document
+
+
+    def _restore_secrets(self, document: Document, guard: Guard) -> None:
+        """Whoever may not read secrets sends back masks, which stand for those that hold."""
+        from bridle.access.restoring import restored
+
+        root = self._daemon.root
+        try:
+            document.value[root] = restored(
+                document.value[root], self._owner.held.value, guard.redaction, (root,)
+            )
+        except ConfigurationError as error:
+            raise ArgumentError(str(document.placed(error, [root]))) from error
 
 
 def _map_of(command: Command) -> dict[str, JSON]:

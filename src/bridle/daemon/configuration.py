@@ -23,6 +23,7 @@ from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON
 from bridle.daemon.channels import ChannelSettings, ControlChannels
 from bridle.daemon.document import Document, read_file
+from bridle.daemon.guarding import Guards
 from bridle.wire import kea_json
 
 __all__ = ["Configurable", "ConfigurationOwner", "Held", "RestoreError"]
@@ -80,13 +81,31 @@ class Configurable(Protocol):
         ...
 
 
+class Transition(Protocol):
+    """The way from what there is to what is wanted: ready, and not gone yet."""
+
+    async def commit(self) -> None:
+        """Go it. Nothing may fail any more."""
+        ...
+
+    async def rollback(self) -> None:
+        """Stay."""
+        ...
+
+
 class ConfigurationOwner:
     """Owns a daemon's configuration and the file it comes from."""
 
     def __init__(
-        self, daemon: Configurable, file: str | None, clock: Callable[[], float] = time.monotonic
+        self,
+        daemon: Configurable,
+        file: str | None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        guards: Guards | None = None,
     ) -> None:
         self._daemon = daemon
+        self._guards = guards
         self.file: str | None = os.path.abspath(file) if file else None  # noqa: PTH100 - must not resolve links
         self.shown_file = file
         self._clock = clock
@@ -118,7 +137,7 @@ class ConfigurationOwner:
         self._channels = channels
         if self._document is not None:
             transition = await channels.prepare(self._daemon.control_channels(self._document))
-            transition.commit()
+            await transition.commit()
 
     def test(self, document: Document) -> Held:
         """What would hold after :meth:`change`, as far as that can be told without doing it.
@@ -130,6 +149,8 @@ class ConfigurationOwner:
         try:
             settings = self._daemon.check_configuration(document)
             self._daemon.control_channels(document)
+            if self._guards is not None:
+                self._guards.read(document)
         except ConfigurationError as error:
             raise document.placed(error, [root]) from error
         value = self._daemon.describe_configuration(settings, document)
@@ -174,21 +195,28 @@ class ConfigurationOwner:
             return await self._change(self._asked, force=False)
 
     async def _apply(self, wanted: Held, document: Document) -> None:
-        transition = None
-        if self._channels is not None:
-            transition = await self._channels.prepare(self._daemon.control_channels(document))
+        transitions: list[Transition] = []
+        try:
+            if self._guards is not None:
+                transitions.append(await self._guards.prepare(document))
+            if self._channels is not None:
+                channels = self._daemon.control_channels(document)
+                transitions.append(await self._channels.prepare(channels))
+        except BaseException:
+            await _roll_back(transitions)
+            raise
         try:
             await self._let_hold(wanted)
         except Exception as error:
             refusal = self._refusal(error, document)
-            if transition is not None:
-                await transition.rollback()
+            await _roll_back(transitions)
             await self._restore(refusal)
             if refusal is error:
                 raise
             raise refusal from error
-        if transition is not None:
-            transition.commit()
+        # The guard first: no channel opens for whom it would not let in.
+        for transition in transitions:
+            await transition.commit()
 
     def _refusal(self, error: Exception, document: Document) -> BridleError:
         """What a daemon raised, as an error of the configuration, with its position."""
@@ -273,6 +301,11 @@ class ConfigurationOwner:
                 f"as the config file ({self.shown_file})"
             )
         return target, filename if "/" in filename else str(FilePath(self.shown_file).parent / filename)
+
+
+async def _roll_back(transitions: Sequence[Transition]) -> None:
+    for transition in reversed(transitions):
+        await transition.rollback()
 
 
 def configuration_hash(root: str, value: dict[str, JSON]) -> str:

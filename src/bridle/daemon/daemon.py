@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 
@@ -34,10 +34,13 @@ from bridle.daemon.channels import ChannelSettings, read_control_sockets
 from bridle.daemon.document import Document
 from bridle.server import Answer
 
+if TYPE_CHECKING:
+    from bridle.access.guard import Guard
+
 __all__ = ["Daemon", "Phrases"]
 
 # Keys of every daemon's configuration that are the kit's business.
-_KIT_KEYS = ("control-socket", "control-sockets", "user-context", "comment")
+_KIT_KEYS = ("access", "control-socket", "control-sockets", "user-context", "comment")
 
 
 class Phrases(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +65,8 @@ class Daemon:
     Methods marked with :func:`bridle.command` are its commands; the common commands come with the kit.
     ``Configuration``, a :class:`msgspec.Struct`, is the schema of its configuration; without one it takes
     any. ``root`` is the configuration's outermost name, by default the class's; a ``rootless``
-    daemon's configuration file is without it. ``version`` is what ``version-get`` tells.
+    daemon's configuration file is without it. ``version`` is what ``version-get`` tells. ``secrets`` are names
+    of members of its configuration, and of arguments, that are masked as passwords are.
     """
 
     root: ClassVar[str] = ""
@@ -70,6 +74,7 @@ class Daemon:
     version: ClassVar[str] = "0"
     Configuration: ClassVar[type[msgspec.Struct] | None] = None
     phrases: ClassVar[Phrases] = Phrases()
+    secrets: ClassVar[tuple[str, ...]] = ()
 
     manager: CommandManager
     events: EventLog
@@ -78,6 +83,8 @@ class Daemon:
     refresh: Callable[[], Awaitable[object]]
     """Apply the configuration once more, completed anew; there while the daemon is served. Raises
     BridleError."""
+    guard: Guard | None
+    """Who may do what, where the configuration's ``access`` says so."""
     configuration: object
     """The settings that hold: an instance of ``Configuration``, or a dict where there is none; None before
     the first."""
@@ -89,6 +96,7 @@ class Daemon:
         daemon.events = EventLog()
         daemon.end = _not_served
         daemon.refresh = _not_held
+        daemon.guard = None
         daemon.configuration = {} if cls.Configuration is None else None
         for name, access, attribute in _commands_of(cls):
             daemon.manager.register_command(name, getattr(daemon, attribute), access=access)

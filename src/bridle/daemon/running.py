@@ -20,6 +20,7 @@ from bridle.daemon.common import CommonCommands
 from bridle.daemon.configuration import ConfigurationOwner
 from bridle.daemon.daemon import Daemon
 from bridle.daemon.document import Document
+from bridle.daemon.guarding import Guards
 from bridle.net.endpoint import Endpoint
 from bridle.server import GRACE, Server
 
@@ -108,7 +109,8 @@ async def serve(
         name=daemon.root,
         version=daemon.version,
     )
-    owner = ConfigurationOwner(daemon, configuration_file)
+    guards = Guards(daemon, server.use_guard)
+    owner = ConfigurationOwner(daemon, configuration_file, guards=guards)
     running = Running(daemon, server, owner)
     daemon.end = running.shut_down
     daemon.refresh = owner.refresh
@@ -133,8 +135,11 @@ async def serve(
             await server.close(GRACE)
         finally:
             common.deregister()
-            if started:
-                await _stop(daemon)
+            try:
+                if started:
+                    await _stop(daemon)
+            finally:
+                await guards.close()
 
 
 async def _stop(daemon: Daemon) -> None:
