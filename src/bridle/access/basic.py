@@ -49,7 +49,8 @@ class BasicAuthentication:
         for user, written in hashes:
             self._hashes.setdefault(user.encode(), []).append(written)
         self._tokens = tokens
-        self._checked = Passwords(_candidate, self._is_right, self._hashes_of, failed or FailedLogins())
+        failed = FailedLogins() if failed is None else failed
+        self._checked = Passwords(_candidate, self._is_right, self._hashes_of, failed)
         quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
         schemes = ["Basic"] if self._passwords or self._hashes or tokens is None else []
         schemes += ["Bearer"] if tokens is not None else []
