@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -84,11 +85,14 @@ class Excess(msgspec.Struct, frozen=True):
 class _State:
     """What is known of a peer or a role."""
 
-    __slots__ = ("connections", "in_flight", "limit", "stamp", "tokens")
+    __slots__ = ("connections", "depth", "in_flight", "limit", "most", "rate", "stamp", "tokens")
 
     def __init__(self, limit: Limit, now: float) -> None:
         self.limit = limit
-        self.tokens = limit.depth
+        self.rate = limit.requests_per_second
+        self.most = limit.in_flight
+        self.depth = limit.depth
+        self.tokens = self.depth
         self.stamp = now
         self.in_flight = 0
         self.connections = 0
@@ -98,10 +102,12 @@ class _State:
 
         Nothing is taken then.
         """
-        rate = self.limit.requests_per_second
+        rate = self.rate
         if not rate:
             return 0.0
-        tokens = min(self.limit.depth, self.tokens + (now - self.stamp) * rate)
+        tokens = self.tokens + (now - self.stamp) * rate
+        if tokens > self.depth:
+            tokens = self.depth
         self.stamp = now
         if tokens < 1.0:
             self.tokens = tokens
@@ -114,17 +120,22 @@ class _State:
         self.tokens += 1.0
 
 
-class Admission(msgspec.Struct, frozen=True, gc=False):
-    """A command that was let in; handed to :meth:`Limits.leave` when it has ended."""
+class _Both(NamedTuple):
+    """A peer, and its role."""
 
     peer: _State
-    role: _State | None
+    role: _State
+
+
+Admission: TypeAlias = _State | _Both
+"""A command that was let in; handed to :meth:`Limits.leave` when it has ended."""
 
 
 def key_of(peer: Peer) -> str:
     """What a peer is counted as."""
-    if peer.user is not None:
-        return f"user {peer.user}"
+    user = peer.user
+    if user is not None:
+        return "user " + user
     if peer.uid is not None:
         return f"uid {peer.uid}"
     return _network(peer.address)
@@ -161,30 +172,30 @@ class Limits:
         """Let a command in, or say what is too much."""
         now = self._clock()
         state = self._state(key_of(peer), now)
-        of_role = self._roles.get(role) if role is not None and self._roles else None
-        limit = state.limit
-        if limit.in_flight and state.in_flight >= limit.in_flight:
-            return Excess(f"too many commands at the same time: at most {limit.in_flight}", BUSY_WAIT)
-        if of_role is not None and 0 < of_role.limit.in_flight <= of_role.in_flight:
-            text = f"too many commands of role '{role}' at the same time: at most {of_role.limit.in_flight}"
-            return Excess(text, BUSY_WAIT)
+        if state.most and state.in_flight >= state.most:
+            return Excess(f"too many commands at the same time: at most {state.most}", BUSY_WAIT)
         wait = state.take(now)
         if wait:
             return _too_many("requests", wait)
-        if of_role is not None:
-            wait = of_role.take(now)
-            if wait:
-                state.give_back()
-                return _too_many(f"requests of role '{role}'", wait)
-            of_role.in_flight += 1
+        of_role = self._roles.get(role) if role is not None else None
+        if of_role is None:
+            state.in_flight += 1
+            return state
+        excess = _of_role(of_role, role, now)
+        if excess is not None:
+            state.give_back()
+            return excess
         state.in_flight += 1
-        return Admission(state, of_role)
+        of_role.in_flight += 1
+        return _Both(state, of_role)
 
     def leave(self, admission: Admission) -> None:
         """A command has ended."""
+        if isinstance(admission, _State):
+            admission.in_flight -= 1
+            return
         admission.peer.in_flight -= 1
-        if admission.role is not None:
-            admission.role.in_flight -= 1
+        admission.role.in_flight -= 1
 
     def connect(self, peer: Peer) -> Excess | None:
         """Count a connection; where it is one too many, what to say. It is not counted then."""
@@ -227,6 +238,14 @@ class Limits:
                 break
             self._peers.move_to_end(key)
         del self._peers[key]
+
+
+def _of_role(state: _State, role: str | None, now: float) -> Excess | None:
+    if state.most and state.in_flight >= state.most:
+        text = f"too many commands of role '{role}' at the same time: at most {state.most}"
+        return Excess(text, BUSY_WAIT)
+    wait = state.take(now)
+    return _too_many(f"requests of role '{role}'", wait) if wait else None
 
 
 def _too_many(what: str, wait: float) -> Excess:

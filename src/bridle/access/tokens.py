@@ -210,13 +210,15 @@ class Tokens:
         """What is known of a token that is good now; None where it is not."""
         if self._clock() >= self._next:
             self._look()
-        if not well_formed(token):
+        if len(token) != _LENGTH or not token.isascii():
             return None
         digest = digest_of(token)
         known = self._tokens.get(digest)
-        if known is None or not hmac.compare_digest(known[0].digest, digest) or self._now() >= known[1]:
+        if known is None or not hmac.compare_digest(known[0].digest, digest):
+            if _log.isEnabledFor(logging.DEBUG):
+                _log.debug("a token is %s", "unknown" if well_formed(token) else "misspelt")
             return None
-        return known[0]
+        return known[0] if self._now() < known[1] else None
 
     def _look(self) -> None:
         """Read the file again if it has changed. From one that cannot be used nobody is let in."""
