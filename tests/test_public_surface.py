@@ -193,7 +193,17 @@ def test_serving_a_daemon_on_a_unix_socket_loads_msgspec_and_the_standard_librar
     loaded = loaded_by(SERVE)
     assert "msgspec" in loaded, "the measure works"
     assert foreign(loaded) == set()
-    assert not {name for name in loaded if name.startswith(("bridle.net.http", "bridle.cli", "bridle.agent"))}
+    unneeded = ("bridle.net.http", "bridle.cli", "bridle.agent", "bridle.access.")
+    assert not {name for name in loaded if name.startswith(unneeded)}
+
+
+def test_reading_an_authentication_without_hashes_loads_no_argon2() -> None:
+    loaded = loaded_by(
+        "from bridle.access.basic import read_authentication\n"
+        "known = read_authentication({'clients': [{'user': 'a', 'password': 'b'}]}, [], str, realm='r')\n"
+        "assert known.vouch('Basic YTpi', 'x').user == 'a'"
+    )
+    assert foreign(loaded) == set()
 
 
 def test_a_client_of_a_unix_socket_loads_no_event_loop(short_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from bridle import JSON, ConfigurationError
 from bridle.access.basic import BasicAuthentication, read_authentication
+from bridle.access.passwords import NOBODY, Verdict
+from bridle.access.tokens import TokenFile
 from bridle.core.messages import Path as Place
 
 KNOWN = BasicAuthentication("realm", {"admin": "1234", "guest": "", "colon": "a:b:c", "Zoë": "clé"})
@@ -187,6 +189,30 @@ def test_files_are_looked_up_in_the_directory(tmp_path: Path) -> None:
     for directory, name in ((str(tmp_path), "p"), ("", str(tmp_path / "p"))):
         known = read(clients({"user": "a", "password-file": name}, directory=directory))
         assert known.user(header("a:1234")) == "a"
+
+
+@pytest.mark.parametrize("where", ["directory", "path"])
+def test_a_file_of_tokens_is_read(tmp_path: Path, where: str) -> None:
+    token = TokenFile(tmp_path / "tokens").create("ci", role="reader")
+    given: dict[str, JSON] = (
+        {"directory": str(tmp_path), "tokens": "tokens"}
+        if where == "directory"
+        else {"tokens": str(tmp_path / "tokens")}
+    )
+    known = read(given)
+    assert known.required
+    assert known.challenge == 'Bearer realm="kea-control-agent"'
+    assert known.vouch(f"Bearer {token}", "192.0.2.1") == Verdict("ci", "reader")
+    assert known.vouch(header("ci:"), "192.0.2.1") == NOBODY
+
+
+def test_a_file_of_tokens_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    TokenFile(tmp_path / "tokens").create("ci")
+    (tmp_path / "tokens").chmod(0o644)
+    error = refused({"tokens": str(tmp_path / "tokens")})
+    assert "can be read by others: chmod go=" in error.text
+    assert error.path == ["authentication", "tokens"]
+    assert refused({"tokens": 5}).text == "invalid type specified for parameter 'tokens'"
 
 
 # What a configuration may not say

@@ -245,6 +245,10 @@ IN_AUTHENTICATION = {
         '"type": "basic", "clients": { }',
         "invalid type specified for parameter 'clients' ({f}:2.29)",
     ),
+    "tokens": (
+        '"tokens": "/none/tokens"',
+        "can't open file '/none/tokens': No such file or directory ({f}:2.11-24)",
+    ),
     "unknown key": ('"users": [ ]', '{f}:2.1-7: got unexpected keyword "users" in authentication map.'),
 }
 
@@ -260,6 +264,14 @@ IN_CLIENT = {
     "both passwords": (
         '"user": "a", "password": "x", "password-file": "b"',
         "password ({f}:2.28-30) and password-file ({f}:2.50-52) are mutually exclusive",
+    ),
+    "password and hash": (
+        '"user": "a", "password": "x", "password-hash": "b"',
+        "password ({f}:2.28-30) and password-hash ({f}:2.50-52) are mutually exclusive",
+    ),
+    "no hash": (
+        '"user": "a", "password-hash": "b"',
+        "password-hash is no argon2 hash: 'bridle passwd' makes one ({f}:2.33-35)",
     ),
     "no colon in file": (
         '"password-file": "colonless"',

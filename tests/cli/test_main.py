@@ -12,7 +12,18 @@ import pytest
 import bridle
 from tests.support.bridle import COMMAND_SECONDS, bridle_environment, command_line
 
-COMMANDS = ("agent", "bngblaster-cli", "call", "kamcmd", "kea-shell", "run", "shell")
+COMMANDS = (
+    "agent",
+    "audit",
+    "bngblaster-cli",
+    "call",
+    "kamcmd",
+    "kea-shell",
+    "passwd",
+    "run",
+    "shell",
+    "token",
+)
 USAGE = 64
 
 
@@ -66,6 +77,12 @@ MENTIONED = {
         "bridle run ",
     ],
     ("shell",): ["ENDPOINT", "--service", "--json", "--timeout"],
+    ("audit",): ["verify", "show"],
+    ("audit", "verify"): ["FILE...", "--key-file", "--anchor NUMBER:DIGEST", "exit status is 0"],
+    ("audit", "show"): ["FILE...", "--user", "--command", "--since", "--result", "--json"],
+    ("token",): ["create", "list", "revoke"],
+    ("token", "create"): ["FILE NAME", "--user", "--role", "--expires DURATION", "[default: 90d]"],
+    ("passwd",): ["password-hash", "standard input"],
     ("bngblaster-cli",): ["SOCKET COMMAND [KEY VALUE]...", "--timeout", "exit status is 0 for ok"],
     ("kamcmd",): ["-s address", "-R path", "-D folder", "-f format", "--json", "-v", "-V", "exit status is"],
     ("kea-shell",): ["--host", "--port", "--service", "--auth-user", "--ca"],

@@ -6,12 +6,15 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from bridle import CommandManager, Peer, Response, Server
 from bridle.access.basic import BasicAuthentication
+from bridle.access.passwords import hash_password
+from bridle.access.tokens import TokenFile, Tokens
 from bridle.core.messages import Command
 from bridle.server import Channel, HttpSettings
 from bridle.server.http import answer_with
@@ -321,6 +324,72 @@ async def test_the_peer_of_a_command_has_the_user_who_was_vouched_for(guarded: H
         await client.ask(b'{ "command": "who" }', basic("guest", ""))
     assert [peer.user for peer in seen] == ["admin", "guest"]
     assert {(peer.transport, peer.address) for peer in seen} == {("http", "127.0.0.1")}
+
+
+@pytest.fixture(scope="module")
+def hashed() -> str:
+    """The hash of a password."""
+    return hash_password("s3cr3t")
+
+
+@pytest.mark.parametrize("headers", [(), (("X-Site", "north"),)])
+@on_every_loop
+async def test_a_password_that_is_kept_as_a_hash_lets_in_at_the_second_time_too(
+    commands: Commands, hashed: str, headers: tuple[tuple[str, str], ...]
+) -> None:
+    authentication = BasicAuthentication("the realm", (), hashes=[("admin", hashed)])
+    async with web(Server(commands), HttpSettings(authentication=authentication, headers=headers)) as (
+        client,
+        _,
+    ):
+        for _ in range(2):
+            assert (await client.ask(HELLO, basic("admin", "s3cr3t"))).body == ANSWER
+            refused = await client.ask(HELLO, basic("admin", "wrong"))
+            assert (refused.status, refused.body) == (401, UNAUTHORIZED)
+            assert refused.headers["www-authenticate"] == 'Basic realm="the realm"'
+            assert ("x-site" in refused.headers) == bool(headers)
+        waiting = await client.ask(HELLO.replace(b"say", b"wait"), basic("admin", "s3cr3t"))
+        assert waiting.status == 200
+    assert commands.begun == ["hello", "hello", "hello"]
+
+
+@on_every_loop
+async def test_who_tries_passwords_is_told_how_long_to_wait(
+    commands: Commands, guarded: HttpSettings
+) -> None:
+    async with web(Server(commands), guarded) as (client, _):
+        assert (await client.ask(HELLO, basic("guest", ""))).status == 200
+        replies = [await client.ask(HELLO, basic("admin", str(number))) for number in range(8)]
+        assert [reply.status for reply in replies] == [401] * 6 + [429] * 2
+        assert replies[-1].headers["retry-after"] == "1"
+        assert replies[-1].body == b'{ "result": 429, "text": "Too Many Requests" }'
+        assert (await client.ask(HELLO, basic("admin", "1234"))).status == 429, "the right one, too"
+        assert (await client.ask(HELLO, basic("guest", ""))).status == 200, "who was in before goes on"
+    assert commands.begun == ["hello", "hello"]
+
+
+@on_every_loop
+async def test_a_token_lets_in_as_its_user_and_in_its_role(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path / "tokens")
+    token = file.create("ci", user="builder", role="reader")
+    authentication = BasicAuthentication("r", {"admin": "1234"}, tokens=Tokens(tmp_path / "tokens"))
+    seen: list[Peer] = []
+    manager = CommandManager()
+
+    def who(peer: Peer) -> None:
+        seen.append(peer)
+
+    manager.register_command("who", who)
+    async with web(Server(manager), HttpSettings(authentication=authentication)) as (client, _):
+        ask = b'{ "command": "who" }'
+        for scheme in ("Bearer", "bearer", "BEARER "):
+            assert (await client.ask(ask, {**JSON, "Authorization": f"{scheme} {token}"})).status == 200
+        refused = await client.ask(ask, {**JSON, "Authorization": f"Bearer {token[:-1]}x"})
+        assert refused.status == 401
+        assert refused.headers["www-authenticate"] == 'Basic realm="r", Bearer realm="r"'
+        assert (await client.ask(ask, {**JSON, "Authorization": f"Basic {token}"})).status == 401
+        assert (await client.ask(ask, basic("admin", "1234"))).status == 200
+    assert [(peer.user, peer.role) for peer in seen] == [("builder", "reader")] * 3 + [("admin", None)]
 
 
 @on_every_loop

@@ -91,6 +91,11 @@ class Terminal:
         self._seen = len(self._shown)
         os.write(self._master, text.encode())
 
+    def enter(self, text: str) -> None:
+        """Type into a program that reads lines."""
+        self._seen = len(self._shown)
+        os.write(self._master, text.encode())
+
     def interrupt(self) -> None:
         """Press Ctrl-C while the program reads no keys.
 

@@ -19,7 +19,7 @@ from bridle.access.audit_file import key_name
 from bridle.access.audit_head import Head, Start, head_file, read_head, rotated_files, start_of
 from bridle.access.audit_lines import Link, read_link
 
-__all__ = ["FINDINGS_LIMIT", "Anchor", "Finding", "Report", "files_of", "verify"]
+__all__ = ["FINDINGS_LIMIT", "Anchor", "Finding", "Report", "files_of", "first_number", "lines_of", "verify"]
 
 # Findings of one verification: whoever finds more has found enough.
 FINDINGS_LIMIT = 100
@@ -79,11 +79,16 @@ def verify(paths: Sequence[Path], *, key: bytes = b"", anchors: Sequence[Anchor]
     head = max(
         (head for head in known.values() if head is not None), key=lambda head: head.number, default=None
     )
-    _Verification(report, key, head, anchors).run(sorted(files, key=_first_number))
+    _Verification(report, key, head, anchors).run(sorted(files, key=first_number))
     return report
 
 
-def _first_number(path: Path) -> int:
+def first_number(path: Path) -> int:
+    """The number of a file's first line, by which files are put in order; 0 where it has none.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as file:
         link = read_link(file.readline().rstrip(b"\n"))
     return link.number if link is not None else 0

@@ -1,7 +1,8 @@
-"""Basic HTTP authentication as Kea configures it (``facts/kea.md`` §2.3).
+"""Authentication over HTTP as Kea configures it (``facts/kea.md`` §2.3), and what goes beyond.
 
 ``authentication`` is a map: ``type`` ("basic"), ``realm``, ``directory``, and ``clients``, each with ``user``
-or ``user-file`` and ``password`` or ``password-file``. No clients, no authentication.
+or ``user-file`` and ``password``, ``password-file`` or ``password-hash`` (argon2). ``tokens`` names a file of
+bearer tokens. No clients and no tokens, no authentication.
 """
 
 from __future__ import annotations
@@ -9,46 +10,103 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 
+from bridle.access.failed_logins import FailedLogins
+from bridle.access.passwords import NOBODY, Candidate, Passwords, Verdict, check_hash
+from bridle.access.tokens import Tokens
 from bridle.core.errors import ConfigurationError
 from bridle.core.messages import JSON, Path
 
 __all__ = ["BasicAuthentication", "read_authentication"]
 
 _SCHEME = "basic"
+_BEARER = "bearer "
 
 
 class BasicAuthentication:
-    """Knows the credentials of a listener: users and their passwords. A user may have several, as in Kea."""
+    """Knows the credentials of a listener: users and their passwords. A user may have several, as in Kea.
 
-    def __init__(self, realm: str, credentials: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
+    ``hashes`` are users and argon2 hashes of their passwords, ``tokens`` the bearer tokens that are
+    accepted, ``failed`` counts what did not go well.
+    """
+
+    def __init__(
+        self,
+        realm: str,
+        credentials: Mapping[str, str] | Iterable[tuple[str, str]],
+        *,
+        hashes: Iterable[tuple[str, str]] = (),
+        tokens: Tokens | None = None,
+        failed: FailedLogins | None = None,
+    ) -> None:
         pairs = credentials.items() if isinstance(credentials, Mapping) else credentials
         self._passwords: dict[bytes, list[bytes]] = {}
         for user, password in pairs:
             self._passwords.setdefault(user.encode(), []).append(password.encode())
+        self._hashes: dict[bytes, list[str]] = {}
+        for user, written in hashes:
+            self._hashes.setdefault(user.encode(), []).append(written)
+        self._tokens = tokens
+        failed = FailedLogins() if failed is None else failed
+        self._checked = Passwords(_candidate, self._is_right, self._hashes_of, failed)
         quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
-        self.challenge: str = f'Basic realm="{quoted}"'
+        schemes = ["Basic"] if self._passwords or self._hashes or tokens is None else []
+        schemes += ["Bearer"] if tokens is not None else []
+        self.challenge: str = ", ".join(f'{scheme} realm="{quoted}"' for scheme in schemes)
 
     @property
     def required(self) -> bool:
-        """False when there are no clients: everybody is let in, as Kea does."""
-        return bool(self._passwords)
+        """False when there are neither clients nor tokens: everybody is let in, as Kea does."""
+        return bool(self._passwords or self._hashes or self._tokens is not None)
+
+    def vouch(self, authorization: str | None, address: str) -> Verdict | Awaitable[Verdict]:
+        """Whom an ``Authorization`` header of somebody at an address vouches for.
+
+        Answered at once for a token, a clear-text password, and whatever was asked before; awaited where a
+        hash has to be checked first.
+        """
+        if authorization is None:
+            return NOBODY
+        if self._tokens is not None and authorization[: len(_BEARER)].lower() == _BEARER:
+            token = self._tokens.find(authorization[len(_BEARER) :].strip())
+            return NOBODY if token is None else Verdict(token.user or token.name, token.role or None)
+        return self._checked.check(authorization, address)
 
     def user(self, authorization: str | None) -> str | None:
-        """The user whom an ``Authorization`` header vouches for; None when it vouches for nobody."""
-        scheme, _, encoded = (authorization or "").partition(" ")
-        if scheme.lower() != _SCHEME:
+        """The user whom an ``Authorization`` header vouches for by a clear-text password; None when it
+        vouches for nobody. Nothing is counted or remembered."""
+        candidate = _candidate(authorization or "")
+        if candidate is None or not self._is_right(candidate):
             return None
-        try:
-            name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        except (binascii.Error, ValueError):
-            return None
+        return candidate[0].decode("utf-8", "replace")
+
+    def _is_right(self, candidate: Candidate) -> bool:
+        name, password = candidate
         # Compared even where the user is unknown, so that time does not tell who exists.
         expected = self._passwords.get(name, [password + b"."])
         matches = [hmac.compare_digest(password, one) for one in expected]
-        return name.decode("utf-8", "replace") if colon and any(matches) else None
+        return any(matches)
+
+    def _hashes_of(self, candidate: Candidate) -> tuple[Sequence[str], bool]:
+        hashes = self._hashes.get(candidate[0])
+        if hashes is not None:
+            return hashes, True
+        if candidate[0] in self._passwords:
+            return (), False
+        return next(iter(self._hashes.values()), ()), False
+
+
+def _candidate(authorization: str) -> Candidate | None:
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != _SCHEME:
+        return None
+    try:
+        name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return None
+    return (name, password) if colon else None
 
 
 Locate = Callable[[Path], str]
@@ -57,7 +115,10 @@ Locate = Callable[[Path], str]
 class _Reader:
     """Reads one ``authentication`` map; ``locate`` says where its values stand."""
 
-    def __init__(self, value: Mapping[str, JSON], path: Path, locate: Locate) -> None:
+    def __init__(
+        self, value: Mapping[str, JSON], path: Path, locate: Locate, failed: FailedLogins | None
+    ) -> None:
+        self._failed = failed
         self._value = value
         self._path = path
         self._locate = locate
@@ -75,14 +136,33 @@ class _Reader:
         if not isinstance(clients, list):
             # Not passed over: without clients everybody is let in.
             raise _wrong_type("clients", [*self._path, "clients"])
-        credentials = [
-            self._client(client, [*self._path, "clients", index]) for index, client in enumerate(clients)
-        ]
-        return BasicAuthentication(default_realm if realm is None else realm, credentials)
+        credentials: list[tuple[str, str]] = []
+        hashes: list[tuple[str, str]] = []
+        for index, client in enumerate(clients):
+            path = [*self._path, "clients", index]
+            if not isinstance(client, dict):
+                raise _wrong_type("clients", path)
+            kept = hashes if "password-hash" in client else credentials
+            kept.append(self._client(client, path))
+        return BasicAuthentication(
+            default_realm if realm is None else realm,
+            credentials,
+            hashes=hashes,
+            tokens=self._tokens(),
+            failed=self._failed,
+        )
 
-    def _client(self, client: JSON, path: list[str | int]) -> tuple[str, str]:
-        if not isinstance(client, dict):
-            raise _wrong_type("clients", path)
+    def _tokens(self) -> Tokens | None:
+        name = _string(self._value, "tokens", self._path)
+        if name is None:
+            return None
+        try:
+            return Tokens(f"{self._directory}/{name}" if self._directory else name)
+        except ConfigurationError as error:
+            raise ConfigurationError(error.text, path=[*self._path, "tokens"]) from error
+
+    def _client(self, client: Mapping[str, JSON], path: list[str | int]) -> tuple[str, str]:
+        """The user, and the password or its hash."""
         user, password = self._part(client, "user", path), self._part(client, "password", path)
         if user is None and password is not None and "password-file" in client:
             user, colon, password = password.partition(":")
@@ -98,7 +178,23 @@ class _Reader:
             raise ConfigurationError("user must not be empty", path=where)
         if ":" in user:
             raise ConfigurationError(f"user must not contain a ':': '{user}'", path=where)
-        return user, password or ""
+        return user, self._hash(client, path) or password or ""
+
+    def _hash(self, client: Mapping[str, JSON], path: list[str | int]) -> str | None:
+        written = _string(client, "password-hash", path)
+        if written is None:
+            return None
+        for other in ("password", "password-file"):
+            if other in client:
+                here, there = self._locate([*path, other]), self._locate([*path, "password-hash"])
+                raise ConfigurationError(
+                    f"{other} ({here}) and password-hash ({there}) are mutually exclusive", position=""
+                )
+        try:
+            check_hash(written)
+        except ConfigurationError as error:
+            raise ConfigurationError(error.text, path=[*path, "password-hash"]) from error
+        return written
 
     def _part(self, client: Mapping[str, JSON], name: str, path: list[str | int]) -> str | None:
         inline, file = _string(client, name, path), _string(client, f"{name}-file", path)
@@ -133,13 +229,20 @@ def _wrong_type(name: str, path: Path) -> ConfigurationError:
 
 
 def read_authentication(
-    value: Mapping[str, JSON], path: Path, locate: Locate, *, realm: str
+    value: Mapping[str, JSON],
+    path: Path,
+    locate: Locate,
+    *,
+    realm: str,
+    failed: FailedLogins | None = None,
 ) -> BasicAuthentication:
     """Read an ``authentication`` map that stands at ``path`` of a configuration.
 
-    ``realm`` is the default. Files hold one line (Kea 3.x; 2.2 took the whole file, newline included).
+    ``realm`` is the default; ``failed`` counts failed log-ins, for those who share the count.
+
+    Files hold one line (Kea 3.x; 2.2 took the whole file, newline included).
 
     Raises:
         ConfigurationError: with Kea's texts (``facts/kea.md`` §2.3).
     """
-    return _Reader(value, path, locate).read(realm)
+    return _Reader(value, path, locate, failed).read(realm)

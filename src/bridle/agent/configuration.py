@@ -46,8 +46,22 @@ _AGENT: _Grammar = {
     "loggers": list,
     **_EXTRA,
 }
-_AUTHENTICATION: _Grammar = {"type": str, "realm": str, "directory": str, "clients": list, **_EXTRA}
-_CLIENT: _Grammar = {"user": str, "password": str, "user-file": str, "password-file": str, **_EXTRA}
+_AUTHENTICATION: _Grammar = {
+    "type": str,
+    "realm": str,
+    "directory": str,
+    "clients": list,
+    "tokens": str,
+    **_EXTRA,
+}
+_CLIENT: _Grammar = {
+    "user": str,
+    "password": str,
+    "user-file": str,
+    "password-file": str,
+    "password-hash": str,
+    **_EXTRA,
+}
 _SERVICE: _Grammar = {
     "socket-type": str,
     "socket-name": str,

@@ -18,12 +18,15 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "agent": ("bridle.cli.agent", "Run the agent: one HTTP endpoint in front of all daemons."),
+    "audit": ("bridle.cli.audit", "Verify an audit trail, or look for lines in it."),
     "bngblaster-cli": ("bridle.cli.bngblaster_cli", "BNG Blaster's own command line."),
     "call": ("bridle.cli.call", "Send one command and print its answer."),
     "kamcmd": ("bridle.cli.kamcmd", "Kamailio's own kamcmd, with its options and its output."),
     "kea-shell": ("bridle.cli.kea_shell", "Kea's own kea-shell, with its options and its output."),
+    "passwd": ("bridle.cli.passwd", "Make the hash of a password for a configuration."),
     "run": ("bridle.cli.run", "Run a daemon."),
     "shell": ("bridle.cli.shell", "Talk to a daemon interactively, with completion and help."),
+    "token": ("bridle.cli.token", "Create, list and revoke bearer tokens."),
 }
 
 

@@ -52,8 +52,11 @@ _HTTP_KEYS = frozenset(
 )
 
 _EXTRA = {"user-context": dict, "comment": str}
-_AUTHENTICATION = {"type": str, "realm": str, "directory": str, "clients": list, **_EXTRA}
-_CLIENT = {**dict.fromkeys(("user", "password", "user-file", "password-file"), str), **_EXTRA}
+_AUTHENTICATION = {"type": str, "realm": str, "directory": str, "clients": list, "tokens": str, **_EXTRA}
+_CLIENT = {
+    **dict.fromkeys(("user", "password", "user-file", "password-file", "password-hash"), str),
+    **_EXTRA,
+}
 
 
 class ChannelSettings(msgspec.Struct, frozen=True):

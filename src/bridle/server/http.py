@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,6 +19,9 @@ from bridle.net.stream import CANCELLED
 from bridle.server.channel import GRACE, Answer, HttpSettings
 from bridle.wire.http import HttpRequest, HttpResponse, stock
 from bridle.wire.kea_http import read_request, wrap
+
+if TYPE_CHECKING:
+    from bridle.access.passwords import Verdict
 
 __all__ = ["HttpChannel", "HttpCommands", "answer_with"]
 
@@ -77,14 +82,38 @@ class HttpCommands:
         if isinstance(command, HttpResponse) and command.status != 200:
             return self._dressed(command)
         authentication = self.settings.authentication
-        if authentication is not None and authentication.required:
-            user = authentication.user(request.headers.get("authorization"))
-            if user is None:
-                challenge = (("WWW-Authenticate", authentication.challenge),)
-                return self._dressed(stock(401, headers=challenge))
-            if isinstance(command, Command):
-                peer = msgspec.structs.replace(peer, user=user)
-                command = msgspec.structs.replace(command, peer=peer)
+        if authentication is None or not authentication.required:
+            return self._answered(command)
+        verdict = authentication.vouch(request.headers.get("authorization"), peer.address)
+        if isinstance(verdict, Awaitable):
+            return self._answer_later(command, peer, verdict)
+        return self._admit(command, peer, verdict)
+
+    async def _answer_later(
+        self, command: Command | HttpResponse, peer: Peer, verdict: Awaitable[Verdict]
+    ) -> HttpResponse:
+        answer = self._admit(command, peer, await verdict)
+        return answer if isinstance(answer, HttpResponse) else await answer
+
+    def _admit(
+        self, command: Command | HttpResponse, peer: Peer, verdict: Verdict
+    ) -> HttpResponse | Awaitable[HttpResponse]:
+        """Answer a command of whoever has shown who they are, and nobody else's."""
+        if verdict.user is None:
+            return self._dressed(self._unauthorized(verdict.wait))
+        if isinstance(command, Command):
+            peer = msgspec.structs.replace(peer, user=verdict.user, role=verdict.role)
+            command = msgspec.structs.replace(command, peer=peer)
+        return self._answered(command)
+
+    def _unauthorized(self, wait: float) -> HttpResponse:
+        if wait:
+            return stock(429, headers=(("Retry-After", str(math.ceil(wait))),))
+        authentication = self.settings.authentication
+        challenge = authentication.challenge if authentication is not None else ""
+        return stock(401, headers=(("WWW-Authenticate", challenge),))
+
+    def _answered(self, command: Command | HttpResponse) -> HttpResponse | Awaitable[HttpResponse]:
         answer = command if isinstance(command, HttpResponse) else self._answer(command)
         if isinstance(answer, HttpResponse):
             return self._dressed(answer)

@@ -1,0 +1,257 @@
+"""How much one peer, and all peers of a role together, may ask for: requests, commands, connections, bytes.
+
+::
+
+    admitted = limits.enter(peer, role)
+    if isinstance(admitted, Excess): ...      # answer admitted.text; try again in admitted.wait seconds
+    ...                                       # the command is carried out
+    limits.leave(admitted)
+
+A peer is a user where one is known, else a unix user, else an address (of IPv6 the first 64 bits: that is
+what one customer gets). What is known of peers is bounded by ``PEERS``; the one not seen for longest goes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from ipaddress import IPv6Address
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from bridle.core.messages import Peer, Response
+from bridle.core.results import Result
+
+__all__ = ["PEERS", "Admission", "Excess", "Limit", "LimitSettings", "Limits", "key_of"]
+
+# Peers that are remembered, some 200 bytes each. Who comes from more addresses than that is begun with anew.
+PEERS = 8192
+# Peers looked at for one that nothing is under way for, when the oldest has to go.
+_SEARCH = 8
+# Seconds to wait where only the end of something else makes room.
+BUSY_WAIT = 1.0
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds; 0 is no bound.
+
+    ``requests_per_second`` on the average, ``burst`` at once (0: as many as a second has, at least one);
+    ``in_flight`` commands at the same time; ``connections`` at the same time; ``body_size`` in bytes.
+    """
+
+    requests_per_second: float = 0.0
+    burst: int = 0
+    in_flight: int = 0
+    connections: int = 0
+    body_size: int = 0
+
+    @property
+    def depth(self) -> float:
+        """How many requests may come at once."""
+        return float(self.burst or max(1.0, self.requests_per_second))
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of each peer, those of roles, and what failed log-ins cost: after ``free_logins`` failures
+    an address waits ``login_delay`` seconds, twice as long after each further one, ``longest_delay`` at
+    most."""
+
+    peer: Limit = Limit()
+    roles: Mapping[str, Limit] = {}
+    free_logins: int = 5
+    login_delay: float = 1.0
+    longest_delay: float = 60.0
+
+
+class Excess(msgspec.Struct, frozen=True):
+    """What is too much, in words, and the seconds after which trying again makes sense."""
+
+    text: str
+    wait: float
+
+    def response(self) -> Response:
+        """The answer on channels that have no status of their own for it."""
+        return Response(Result.ERROR, self.text)
+
+    @property
+    def retry_after(self) -> str:
+        """The value of the header of that name: whole seconds, one at least."""
+        return str(max(1, -int(-self.wait // 1)))
+
+
+class _State:
+    """What is known of a peer or a role."""
+
+    __slots__ = ("connections", "depth", "in_flight", "limit", "most", "rate", "stamp", "tokens")
+
+    def __init__(self, limit: Limit, now: float) -> None:
+        self.limit = limit
+        self.rate = limit.requests_per_second
+        self.most = limit.in_flight
+        self.depth = limit.depth
+        self.tokens = self.depth
+        self.stamp = now
+        self.in_flight = 0
+        self.connections = 0
+
+    def take(self, now: float) -> float:
+        """Take one of the requests that have become due; the seconds until there is one where there is none.
+
+        Nothing is taken then.
+        """
+        rate = self.rate
+        if not rate:
+            return 0.0
+        tokens = self.tokens + (now - self.stamp) * rate
+        if tokens > self.depth:
+            tokens = self.depth
+        self.stamp = now
+        if tokens < 1.0:
+            self.tokens = tokens
+            return (1.0 - tokens) / rate
+        self.tokens = tokens - 1.0
+        return 0.0
+
+    def give_back(self) -> None:
+        """Undo a :meth:`take`."""
+        self.tokens += 1.0
+
+
+class _Both(NamedTuple):
+    """A peer, and its role."""
+
+    peer: _State
+    role: _State
+
+
+Admission: TypeAlias = _State | _Both
+"""A command that was let in; handed to :meth:`Limits.leave` when it has ended."""
+
+
+def key_of(peer: Peer) -> str:
+    """What a peer is counted as."""
+    user = peer.user
+    if user is not None:
+        return "user " + user
+    if peer.uid is not None:
+        return f"uid {peer.uid}"
+    return _network(peer.address)
+
+
+@lru_cache(maxsize=PEERS)
+def _network(address: str) -> str:
+    if ":" not in address:
+        return address
+    try:
+        full = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address[:256]
+    if full.ipv4_mapped is not None:
+        return str(full.ipv4_mapped)
+    return f"{IPv6Address(int(full) >> 64 << 64)}/64"
+
+
+class Limits:
+    """Counts what peers do. ``clock`` is a monotonic one, in seconds."""
+
+    def __init__(self, settings: LimitSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._peers: OrderedDict[str, _State] = OrderedDict()
+        self._roles = {name: _State(limit, clock()) for name, limit in settings.roles.items()}
+
+    @property
+    def peers(self) -> int:
+        """How many peers are remembered."""
+        return len(self._peers)
+
+    def enter(self, peer: Peer, role: str | None = None) -> Admission | Excess:
+        """Let a command in, or say what is too much."""
+        now = self._clock()
+        state = self._state(key_of(peer), now)
+        if state.most and state.in_flight >= state.most:
+            return Excess(f"too many commands at the same time: at most {state.most}", BUSY_WAIT)
+        wait = state.take(now)
+        if wait:
+            return _too_many("requests", wait)
+        of_role = self._roles.get(role) if role is not None else None
+        if of_role is None:
+            state.in_flight += 1
+            return state
+        excess = _of_role(of_role, role, now)
+        if excess is not None:
+            state.give_back()
+            return excess
+        state.in_flight += 1
+        of_role.in_flight += 1
+        return _Both(state, of_role)
+
+    def leave(self, admission: Admission) -> None:
+        """A command has ended."""
+        if isinstance(admission, _State):
+            admission.in_flight -= 1
+            return
+        admission.peer.in_flight -= 1
+        admission.role.in_flight -= 1
+
+    def connect(self, peer: Peer) -> Excess | None:
+        """Count a connection; where it is one too many, what to say. It is not counted then."""
+        state = self._state(key_of(peer), self._clock())
+        limit = state.limit.connections
+        if limit and state.connections >= limit:
+            return Excess(f"too many connections: at most {limit} of one peer", BUSY_WAIT)
+        state.connections += 1
+        return None
+
+    def disconnect(self, peer: Peer) -> None:
+        """A counted connection has ended."""
+        state = self._peers.get(key_of(peer))
+        if state is not None and state.connections:
+            state.connections -= 1
+
+    def check_size(self, size: int, role: str | None = None) -> Excess | None:
+        """Whether a body of so many bytes is too large for a peer, or one of this role."""
+        limits = [self.settings.peer, self.settings.roles.get(role or "", Limit())]
+        bounds = [limit.body_size for limit in limits if limit.body_size]
+        if not bounds or size <= min(bounds):
+            return None
+        return Excess(f"the request is too large: {size} bytes, at most {min(bounds)}", 0.0)
+
+    def _state(self, key: str, now: float) -> _State:
+        state = self._peers.get(key)
+        if state is None:
+            if len(self._peers) >= PEERS:
+                self._forget_one()
+            state = self._peers[key] = _State(self.settings.peer, now)
+        else:
+            self._peers.move_to_end(key)
+        return state
+
+    def _forget_one(self) -> None:
+        """Forget the peer not seen for longest, rather one that nothing is under way for."""
+        for _ in range(_SEARCH):
+            key, state = next(iter(self._peers.items()))
+            if not (state.in_flight or state.connections):
+                break
+            self._peers.move_to_end(key)
+        del self._peers[key]
+
+
+def _of_role(state: _State, role: str | None, now: float) -> Excess | None:
+    if state.most and state.in_flight >= state.most:
+        text = f"too many commands of role '{role}' at the same time: at most {state.most}"
+        return Excess(text, BUSY_WAIT)
+    wait = state.take(now)
+    return _too_many(f"requests of role '{role}'", wait) if wait else None
+
+
+def _too_many(what: str, wait: float) -> Excess:
+    return Excess(f"too many {what}: try again in {_seconds(wait)}", wait)
+
+
+def _seconds(wait: float) -> str:
+    whole = max(1, -int(-wait // 1))
+    return f"{whole} second" if whole == 1 else f"{whole} seconds"
