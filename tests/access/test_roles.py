@@ -374,9 +374,7 @@ def test_a_rule_may_look_at_the_service() -> None:
 # Names.
 
 
-@pytest.mark.parametrize(
-    "name", ["core.kill\0", "core.kill\n", " core.kill", "core.kill\t", "a\x7fb", "é\x85"]
-)
+@pytest.mark.parametrize("name", ["core.kill\0", "core.kill\n", " core.kill", "a\tb", "a\x7fb", "é\x85"])
 def test_names_that_a_daemon_might_read_otherwise_are_nobody_s_to_use(name: str) -> None:
     assert not allowed(of_role(accept_commands="ALL", other_commands="accept"), name)
 

@@ -40,6 +40,7 @@ def policy(**members: JSON) -> Policy:
         ("basic-authentication", Peer(transport="http", user="alice"), None, "alice"),
         ("basic-authentication", Peer(transport="http", tls_subject="alice"), None, "default-role"),
         ("basic-authentication", Peer(user="alice", token="alice"), None, "default-role"),
+        ("basic-authentication", Peer(user="alice", role="reader"), None, "default-role"),
         ("basic-authentication", Peer(user="default-role"), None, "unknown-role"),
         ("custom-value", Peer(user="bob"), "alice", "alice"),
         ("custom-value", Peer(user="bob"), "", "default-role"),
@@ -91,7 +92,8 @@ def test_methods_alone() -> None:
     assert policy(assign=["unix-user"]).role_of(Peer(uid=os.getuid())).name == ME
     assert policy(assign=["unix-user"]).role_of(Peer(uid=4000000)).name == "default-role"
     assert policy(assign=["token"]).role_of(Peer(token="ci", role="reader")).name == "reader"
-    assert policy(assign=["token"]).role_of(Peer(role="reader")).name == "default-role"
+    assert policy(assign=["token"]).role_of(Peer(role="reader")).name == "reader"
+    assert policy(assign=["token"]).role_of(Peer(token="ci")).name == "default-role"
 
 
 def test_the_first_that_applies_counts() -> None:

@@ -28,6 +28,8 @@ scalars = st.one_of(
 plain_names = st.sampled_from(["name", "id", "user", "type", "a", "socket-port", "subnet", "password-file"])
 secret_names = st.sampled_from(["password", "secret", "Token", "x_password"])
 
+hidden_values = st.one_of(secrets, secrets.map(lambda secret: [secret]), st.just(""))
+
 
 def maps(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.builds(
@@ -60,13 +62,12 @@ def test_what_is_masked_comes_back(value: Any) -> None:
 def test_a_mask_is_replaced_by_a_secret_that_was_there_or_refused(one: Any, other: Any) -> None:
     try:
         made = restored(R.masked(one), other, R)
-    except ConfigurationError as error:
-        assert error.path is not None
-    else:
-        assert not holds_masks(made)
-        known = json.dumps(other)
-        for piece in json.dumps(made).split("S3cr")[1:]:
-            assert f"S3cr{piece.partition('ret')[0]}ret" in known
+    except ConfigurationError:
+        return
+    assert not holds_masks(made)
+    known = json.dumps(other)
+    for piece in json.dumps(made).split("S3cr")[1:]:
+        assert f"S3cr{piece.partition('ret')[0]}ret" in known
 
 
 @given(
