@@ -202,7 +202,7 @@ def with_rule(rule: str) -> str:
             with_method(
                 '"access-control-lists": [ { "a": { "not": "b" } },\n{ "b": { "or": [ "NONE", "a" ] } } ]'
             ),
-            "access control lists refer to each other in a circle: a -> b -> a (f:3.18-20)",
+            "access control lists refer to each other in a circle: a -> b -> a (f:3.26-28)",
         ),
         (
             with_method('"access-control-lists": [ { "a": "a" } ]'),

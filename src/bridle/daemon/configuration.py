@@ -15,15 +15,19 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path as FilePath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON
+from bridle.daemon.access import read_policy
 from bridle.daemon.channels import ChannelSettings, ControlChannels
 from bridle.daemon.document import Document, read_file
 from bridle.wire import kea_json
+
+if TYPE_CHECKING:
+    from bridle.access.policy import Policy
 
 __all__ = ["Configurable", "ConfigurationOwner", "Held", "RestoreError"]
 
@@ -39,11 +43,13 @@ class RestoreError(ConfigurationError):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """A configuration that holds. ``value`` is what ``config-get`` tells, without its root's name."""
+    """A configuration that holds. ``value`` is what ``config-get`` tells, without its root's name; ``policy``
+    says who may do what, None: everybody everything."""
 
     settings: object
     value: dict[str, JSON]
     hash: str
+    policy: Policy | None = None
 
 
 class Configurable(Protocol):
@@ -57,6 +63,11 @@ class Configurable(Protocol):
     @property
     def rootless(self) -> bool:
         """Whether the configuration file is without that name."""
+        ...
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """The names of secrets in its configuration and its commands' arguments, besides the common ones."""
         ...
 
     def complete_configuration(self, document: Document) -> Awaitable[Document] | None:
@@ -130,10 +141,11 @@ class ConfigurationOwner:
         try:
             settings = self._daemon.check_configuration(document)
             self._daemon.control_channels(document)
+            policy = read_policy(document, root, secrets=self._daemon.secrets)
         except ConfigurationError as error:
             raise document.placed(error, [root]) from error
         value = self._daemon.describe_configuration(settings, document)
-        return Held(settings, value, configuration_hash(root, value))
+        return Held(settings, value, configuration_hash(root, value), policy)
 
     async def change(self, document: Document, *, force: bool = False) -> Held:
         """Let a document hold, or leave everything as it is. The same document again changes nothing,
