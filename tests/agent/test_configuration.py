@@ -146,7 +146,7 @@ def test_little_is_enough(tmp_path: Path, agent: str) -> None:
     assert len(Agent().control_channels(document)) == 1
 
 
-ACCESS = "Bridle's own access control will do this; until then 'authentication' keeps others out"
+INSTEAD = "a plugin of Bridle is a Python module: name its file (NAME.py) or its dotted name"
 IN_AGENT = {
     "unknown key": ('"bogus": 1', '{f}:1.22-28: got unexpected keyword "bogus" in Control-agent map.'),
     "twice": (
@@ -212,10 +212,10 @@ IN_AGENT = {
         "a: trust-anchor parameter is missing or empty: all or none of TLS parameters must be set ({f}:2.6)",
     ),
     "shared library": (
-        '"hooks-libraries": [ {\n"library": "/x/libca_rbac.so" } ]',
-        "hook library '/x/libca_rbac.so' is a shared library for Kea and cannot be loaded: "
-        + ACCESS
-        + " ({f}:2.12-29)",
+        '"hooks-libraries": [ {\n"library": "/x/libca_hooks.so" } ]',
+        "hook library '/x/libca_hooks.so' is a shared library for Kea and cannot be loaded: "
+        + INSTEAD
+        + " ({f}:2.12-30)",
     ),
     "no library": ('"hooks-libraries": [\n{ } ]', "missing parameter 'library' ({f}:2.1)"),
     "logger": (

@@ -11,7 +11,7 @@ import pytest
 
 import bridle
 from bridle.daemon.callouts import Callouts
-from bridle.daemon.plugins import PluginContext, Plugins, PluginSettings, check_library
+from bridle.daemon.plugins import PluginContext, Plugins, PluginSettings
 
 STORY: list[str] = []
 """What the plugins of these tests tell of themselves."""
@@ -246,17 +246,7 @@ def test_the_old_set_stays_even_if_its_files_are_broken_by_now(folder: Folder) -
     assert folder.ask("greet-a").result == 0
 
 
-@pytest.mark.parametrize("library", ["libca_rbac.so", "/usr/lib/kea/hooks/libdhcp_rbac.so"])
-def test_kea_s_access_control_is_refused_by_name_with_what_to_do(library: str) -> None:
-    with pytest.raises(bridle.ConfigurationError) as caught:
-        check_library(library)
-    assert str(caught.value) == (
-        f"hook library '{library}' is a shared library for Kea and cannot be loaded: "
-        "Bridle's own access control will do this; until then 'authentication' keeps others out"
-    )
-
-
-def test_any_other_shared_library_is_refused_by_name(folder: Folder) -> None:
+def test_a_shared_library_is_refused_by_name(folder: Folder) -> None:
     with pytest.raises(bridle.ConfigurationError) as caught:
         folder.load("/usr/lib/kea/hooks/libdhcp_lease_cmds.so")
     assert str(caught.value) == (

@@ -68,7 +68,8 @@ def _issuer(peer: Peer, custom: str | None) -> str:
 
 
 def _basic(peer: Peer, custom: str | None) -> str:
-    return (peer.user or "") if peer.token is None else ""
+    """Not whom a token vouches for: it may be for less than its user is."""
+    return (peer.user or "") if peer.token is None and peer.role is None else ""
 
 
 def _custom(peer: Peer, custom: str | None) -> str:
@@ -76,8 +77,8 @@ def _custom(peer: Peer, custom: str | None) -> str:
 
 
 def _token(peer: Peer, custom: str | None) -> str:
-    """A token alone gives the role that it was made for."""
-    return (peer.role or "") if peer.token is not None else ""
+    """The role that the token was made for."""
+    return peer.role or ""
 
 
 def _unix_user(peer: Peer, custom: str | None) -> str:

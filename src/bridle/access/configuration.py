@@ -29,11 +29,9 @@ from bridle.access.rules import LISTS_LIMIT, PREDEFINED, RuleReader
 from bridle.core.errors import ConfigurationError
 from bridle.core.messages import JSON, Path
 
-__all__ = ["ACCESS_KEY", "ROLES_LIMIT", "find_access", "is_access_library", "read_access"]
+__all__ = ["ROLES_LIMIT", "find_access", "is_access_library", "read_access"]
 
-ACCESS_KEY = "access"
-"""The member of a daemon's configuration that holds its policy."""
-
+_ACCESS = "access"
 LIBRARIES = frozenset({"libca_rbac.so", "libdhcp_rbac.so"})
 """Kea's hook libraries whose parameters are a policy: that of its agent, and that of the daemons since
 2.7.2."""
@@ -84,8 +82,8 @@ def find_access(root: Mapping[str, JSON], path: Path, locate: Locate) -> tuple[G
     """
     whole = Given(dict(root), path, locate)
     found: list[tuple[Given, bool]] = []
-    if ACCESS_KEY in root:
-        found.append((whole[ACCESS_KEY], False))
+    if _ACCESS in root:
+        found.append((whole[_ACCESS], False))
     libraries = root.get("hooks-libraries")
     for index, item in enumerate(libraries if isinstance(libraries, list) else []):
         library = item.get("library") if isinstance(item, dict) else None
@@ -121,7 +119,7 @@ def read_access(
 class _Reader:
     def __init__(self, given: Given, beside: Collection[str]) -> None:
         self._given = given
-        self._members = given.members((*_GLOBAL, *beside), ACCESS_KEY)
+        self._members = given.members((*_GLOBAL, *beside), _ACCESS)
         self._rules = RuleReader(self._lists())
         self._commands = self._table()
 

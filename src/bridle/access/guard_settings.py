@@ -48,16 +48,16 @@ NO_SETTINGS = GuardSettings()
 
 def read_guard(
     root: Mapping[str, JSON], path: Path, locate: Locate, *, secrets: Collection[str] = ()
-) -> GuardSettings:
-    """Read what the configuration of a daemon, which stands at ``path``, says of access. ``secrets`` are the
-    names of secrets that the daemon declares.
+) -> GuardSettings | None:
+    """Read what the configuration of a daemon, which stands at ``path``, says of access; None where it says
+    nothing. ``secrets`` are the names of secrets that the daemon declares.
 
     Raises:
         ConfigurationError: with the position.
     """
     found = find_access(root, path, locate)
     if found is None:
-        return GuardSettings(redaction=Redaction(secrets)) if secrets else NO_SETTINGS
+        return None
     given, library = found
     members = given.value if isinstance(given.value, dict) else {}
     policy: Policy | None = None

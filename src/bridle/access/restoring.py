@@ -86,13 +86,12 @@ class _Restorer:
         }
 
     def _member(self, key: str, new: JSON, held: dict[str, JSON], path: tuple[str | int, ...]) -> JSON:
-        if key not in held:
+        known = held.get(key)
+        if not self._redaction.is_secret(key):
+            return self.value(new, known, path)
+        if known is None or new != self._redaction.masked_member(key, known):
             raise _unclear(path)
-        if self._redaction.is_secret(key):
-            if new == self._redaction.masked_member(key, held[key]):
-                return held[key]
-            raise _unclear(path)
-        return self.value(new, held[key], path)
+        return known
 
     def _list(self, new: list[JSON], held: list[JSON], path: tuple[str | int, ...]) -> JSON:
         restoring: list[JSON] = list(new)

@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from bridle.access.configuration import is_access_library
 from bridle.access.tls import read_tls
 from bridle.agent.forwarding import CONNECTIONS, TIMEOUT, ServiceSettings
 from bridle.client.calls import as_endpoint
@@ -44,6 +45,7 @@ _AGENT: _Grammar = {
     "hooks-libraries": list,
     "http-headers": list,
     "loggers": list,
+    "access": dict,
     **_EXTRA,
 }
 _AUTHENTICATION: _Grammar = {
@@ -221,6 +223,8 @@ class _Reader:
             library = hook.get("library")
             if not isinstance(library, str) or not library:
                 raise self._document.error("missing parameter 'library'", path)
+            if is_access_library(library):
+                continue
             try:
                 check_library(library)
             except ConfigurationError as error:

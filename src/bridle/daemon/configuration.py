@@ -15,16 +15,20 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path as FilePath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON
+from bridle.daemon.access import read_guard_settings
 from bridle.daemon.channels import ChannelSettings, ControlChannels
 from bridle.daemon.document import Document, read_file
 from bridle.daemon.guarding import Guards
 from bridle.wire import kea_json
+
+if TYPE_CHECKING:
+    from bridle.access.guard_settings import GuardSettings
 
 __all__ = ["Configurable", "ConfigurationOwner", "Held", "RestoreError"]
 
@@ -40,11 +44,13 @@ class RestoreError(ConfigurationError):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """A configuration that holds. ``value`` is what ``config-get`` tells, without its root's name."""
+    """A configuration that holds. ``value`` is what ``config-get`` tells, without its root's name; ``access``
+    says who may do what, None: everybody everything."""
 
     settings: object
     value: dict[str, JSON]
     hash: str
+    access: GuardSettings | None = None
 
 
 class Configurable(Protocol):
@@ -58,6 +64,11 @@ class Configurable(Protocol):
     @property
     def rootless(self) -> bool:
         """Whether the configuration file is without that name."""
+        ...
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """The names of secrets in its configuration and its commands' arguments, besides the common ones."""
         ...
 
     def complete_configuration(self, document: Document) -> Awaitable[Document] | None:
@@ -149,12 +160,11 @@ class ConfigurationOwner:
         try:
             settings = self._daemon.check_configuration(document)
             self._daemon.control_channels(document)
-            if self._guards is not None:
-                self._guards.read(document)
+            access = read_guard_settings(document, root, secrets=self._daemon.secrets)
         except ConfigurationError as error:
             raise document.placed(error, [root]) from error
         value = self._daemon.describe_configuration(settings, document)
-        return Held(settings, value, configuration_hash(root, value))
+        return Held(settings, value, configuration_hash(root, value), access)
 
     async def change(self, document: Document, *, force: bool = False) -> Held:
         """Let a document hold, or leave everything as it is. The same document again changes nothing,
@@ -198,7 +208,7 @@ class ConfigurationOwner:
         transitions: list[Transition] = []
         try:
             if self._guards is not None:
-                transitions.append(await self._guards.prepare(document))
+                transitions.append(await self._guards.prepare(wanted.access))
             if self._channels is not None:
                 channels = self._daemon.control_channels(document)
                 transitions.append(await self._channels.prepare(channels))

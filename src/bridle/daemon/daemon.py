@@ -30,6 +30,7 @@ from bridle.core.errors import ConfigurationError
 from bridle.core.events import EventLog
 from bridle.core.manager import Access, CommandManager
 from bridle.core.messages import JSON
+from bridle.daemon.access import ACCESS_KEY
 from bridle.daemon.channels import ChannelSettings, read_control_sockets
 from bridle.daemon.document import Document
 from bridle.server import Answer
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Daemon", "Phrases"]
 
 # Keys of every daemon's configuration that are the kit's business.
-_KIT_KEYS = ("access", "control-socket", "control-sockets", "user-context", "comment")
+_KIT_KEYS = (ACCESS_KEY, "control-socket", "control-sockets", "user-context", "comment")
 
 
 class Phrases(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +66,9 @@ class Daemon:
     Methods marked with :func:`bridle.command` are its commands; the common commands come with the kit.
     ``Configuration``, a :class:`msgspec.Struct`, is the schema of its configuration; without one it takes
     any. ``root`` is the configuration's outermost name, by default the class's; a ``rootless``
-    daemon's configuration file is without it. ``version`` is what ``version-get`` tells. ``secrets`` are names
-    of members of its configuration, and of arguments, that are masked as passwords are.
+    daemon's configuration file is without it. ``version`` is what ``version-get`` tells. ``secrets`` are
+    names of members of its configuration, and of its commands' arguments, that are masked besides
+    ``password`` and the like.
     """
 
     root: ClassVar[str] = ""
@@ -74,7 +76,7 @@ class Daemon:
     version: ClassVar[str] = "0"
     Configuration: ClassVar[type[msgspec.Struct] | None] = None
     phrases: ClassVar[Phrases] = Phrases()
-    secrets: ClassVar[tuple[str, ...]] = ()
+    secrets: ClassVar[Sequence[str]] = ()
 
     manager: CommandManager
     events: EventLog

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from bridle.core.errors import ConfigurationError
 from bridle.core.manager import CommandManager
-from bridle.core.messages import JSON
-from bridle.daemon.document import Document
 
 if TYPE_CHECKING:
     from bridle.access.guard import Guard, GuardChange
     from bridle.access.guard_settings import GuardSettings
 
-__all__ = ["Guarded", "Guards", "GuardTransition", "has_access"]
-
-ACCESS_KEY = "access"
-_LIBRARY = "_rbac.so"
+__all__ = ["GuardTransition", "Guarded", "Guards"]
 
 
 class Guarded(Protocol):
@@ -25,25 +19,6 @@ class Guarded(Protocol):
 
     manager: CommandManager
     guard: Guard | None
-
-    @property
-    def root(self) -> str:
-        """The configuration's outermost name."""
-        ...
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Names of secrets, besides those that everybody has."""
-        ...
-
-
-def has_access(root: Mapping[str, JSON]) -> bool:
-    """Whether a daemon's configuration says anything of access."""
-    libraries = root.get("hooks-libraries")
-    return ACCESS_KEY in root or any(
-        isinstance(item, dict) and str(item.get("library", "")).endswith(_LIBRARY)
-        for item in (libraries if isinstance(libraries, list) else ())
-    )
 
 
 class Guards:
@@ -53,30 +28,13 @@ class Guards:
         self._daemon = daemon
         self._use = use
 
-    def read(self, document: Document) -> GuardSettings | None:
-        """What a document says of access; None: nothing.
+    async def prepare(self, settings: GuardSettings | None) -> GuardTransition:
+        """Get ready for what a configuration says, None: nothing. Nothing changes before the transition is
+        committed.
 
         Raises:
-            ConfigurationError: with the position.
+            ConfigurationError: the audit cannot be opened.
         """
-        root = document.value.get(self._daemon.root)
-        if not isinstance(root, dict) or not has_access(root):
-            return None
-        # Loaded only here: most daemons are guarded by the rights of a file alone.
-        from bridle.access.guard_settings import read_guard
-
-        try:
-            return read_guard(root, [self._daemon.root], document.locate, secrets=self._daemon.secrets)
-        except ConfigurationError as error:
-            raise document.placed(error, [self._daemon.root]) from error
-
-    async def prepare(self, document: Document) -> GuardTransition:
-        """Get ready for what a document says; nothing changes before the transition is committed.
-
-        Raises:
-            ConfigurationError: it cannot be used.
-        """
-        settings = self.read(document)
         guard = self._daemon.guard
         if guard is None:
             if settings is None:

@@ -33,10 +33,7 @@ _log = logging.getLogger("bridle.plugins")
 ENTRY_POINTS = "bridle.plugins"
 """The group of entry points by which installed packages offer plugins."""
 
-# What Kea's own libraries do, and what does it here.
-_ACCESS = "Bridle's own access control will do this; until then 'authentication' keeps others out"
-_INSTEAD = {"libca_rbac.so": _ACCESS, "libdhcp_rbac.so": _ACCESS}
-_GENERAL = "a plugin of Bridle is a Python module: name its file (NAME.py) or its dotted name"
+_INSTEAD = "a plugin of Bridle is a Python module: name its file (NAME.py) or its dotted name"
 
 
 class PluginSettings(msgspec.Struct, frozen=True):
@@ -224,8 +221,7 @@ def check_library(library: str) -> None:
     name = FilePath(library).name
     if name.endswith(".so"):
         raise ConfigurationError(
-            f"hook library '{library}' is a shared library for Kea and cannot be loaded: "
-            f"{_INSTEAD.get(name, _GENERAL)}"
+            f"hook library '{library}' is a shared library for Kea and cannot be loaded: {_INSTEAD}"
         )
 
 

@@ -33,7 +33,7 @@ from bridle.daemon.document import Document
 __all__ = ["Bng"]
 
 # Keys of the configuration that are the kit's.
-_KIT_KEYS = ("control-socket", "control-sockets", "user-context", "comment")
+_KIT_KEYS = ("access", "control-socket", "control-sockets", "user-context", "comment")
 # Seconds until the next look, at most and at least: answers do not wait for it.
 _LONGEST = 3600.0
 _SHORTEST = 0.001

@@ -13,6 +13,7 @@ import dns.name
 import dns.tsig
 import msgspec
 
+from bridle.access.configuration import is_access_library
 from bridle.bundled.dhcp.grammar import Grammar, Path, Reader, anything, integer, items, mapping, text
 from bridle.bundled.dhcp.grammars import HOOK, LOGGER, OUTPUT
 from bridle.bundled.dhcp.option_settings import context_of
@@ -38,6 +39,7 @@ _GLOBAL: Grammar = {
     "control-socket": anything(),
     "control-sockets": items(),
     "hooks-libraries": items(),
+    "access": mapping(),
     "loggers": items(),
 }
 _KEY: Grammar = {
@@ -272,6 +274,8 @@ class _D2Reader(Reader):
         for index, hook in enumerate(self.maps(given, "hooks-libraries", HOOK, path)):
             where: Path = [*path, "hooks-libraries", index]
             library = self._needed(hook, "library", where)
+            if is_access_library(library):
+                continue
             try:
                 check_library(library)
             except ConfigurationError as error:

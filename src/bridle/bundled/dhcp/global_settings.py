@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bridle.access.configuration import is_access_library
 from bridle.bundled.dhcp import grammars
 from bridle.bundled.dhcp.class_settings import ClassReader
 from bridle.bundled.dhcp.expressions import ExpressionError, compile_value
@@ -213,7 +214,7 @@ class GlobalReader(ClassReader):
             name = library.rpartition("/")[2]
             if name == _FLEX_ID:
                 self.flexible_identifier = self._flex_id(hook, path)
-            if name in (_FLEX_ID, *_BUILT_IN):
+            if name in (_FLEX_ID, *_BUILT_IN) or is_access_library(library):
                 continue
             try:
                 check_library(library)

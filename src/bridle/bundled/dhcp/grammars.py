@@ -311,6 +311,7 @@ _GLOBAL: Grammar = {
     "control-socket": anything(),
     "control-sockets": items(),
     "hooks-libraries": items(),
+    "access": mapping(),
     "dhcp-ddns": mapping(),
     "multi-threading": mapping(),
     "dhcp-queue-control": mapping(),

@@ -1,0 +1,35 @@
+"""Where a daemon's configuration says who may do what: its ``access``, or Kea's hook library for that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from bridle.daemon.document import Document
+
+if TYPE_CHECKING:
+    from bridle.access.guard_settings import GuardSettings
+
+__all__ = ["ACCESS_KEY", "read_guard_settings"]
+
+ACCESS_KEY = "access"
+"""The member of a daemon's configuration that says who may do what."""
+
+
+def read_guard_settings(
+    document: Document, root: str, *, secrets: Collection[str] = ()
+) -> GuardSettings | None:
+    """What a document says of roles, limits and audit; None where it says nothing.
+
+    ``secrets`` are the names of secrets that the daemon declares.
+
+    Raises:
+        ConfigurationError: it cannot be used; with the position.
+    """
+    value = document.value.get(root)
+    if not isinstance(value, dict) or not (ACCESS_KEY in value or value.get("hooks-libraries")):
+        return None
+    # Loaded only here: most daemons are guarded by the rights of a file alone.
+    from bridle.access.guard_settings import read_guard
+
+    return read_guard(value, [root], document.locate, secrets=secrets)

@@ -1,0 +1,359 @@
+"""Secrets are masked where they are shown, and come back where they are meant."""
+
+from __future__ import annotations
+
+import copy
+
+import msgspec
+import pytest
+from msgspec import UNSET, Raw
+
+from bridle.access.redaction import MASK, UNREADABLE, Redaction
+from bridle.access.restoring import holds_masks, restored
+from bridle.core.errors import ConfigurationError
+from bridle.core.manager import CommandManager
+from bridle.core.messages import JSON, Command, Response
+from bridle.wire.binrpc import BinrpcServer
+from bridle.wire.binrpc_client import encode_request
+
+R = Redaction()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "password",
+        "Password",
+        "PASSWORD",
+        "bind-password",
+        "bind_password",
+        "dbPassword",
+        "secret",
+        "client-secret",
+        "client_secret",
+        "token",
+        "authToken",
+        "passphrase",
+        "api-key",
+        "api_key",
+        "apikey",
+        "private-key",
+        "pre-shared-key",
+        "password-hash",
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert R.is_secret(name)
+    assert R.masked({name: "hunter2"}) == {name: MASK}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["password-file", "key-file", "secret-file", "user", "name", "key", "secretary", "tokens-used", ""],
+)
+def test_names_of_no_secrets(name: str) -> None:
+    assert not R.is_secret(name)
+    assert R.masked({name: "hunter2"}) == {name: "hunter2"}
+
+
+def test_a_daemon_declares_more() -> None:
+    more = Redaction(["community", "Shared_Word"])
+    value: JSON = {"community": "public", "shared-word": "x", "shared_word": "y", "password": "z"}
+    assert more.masked(value) == dict.fromkeys(value, MASK)  # type: ignore[arg-type]
+    assert R.masked(value) == {**value, "password": MASK}  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("secret", ["x", 5, 0, 1.5, ["a"], {"a": "b"}])
+def test_whatever_a_secret_is_it_is_masked_whole(secret: JSON) -> None:
+    assert R.masked({"a": [{"secret": secret}]}) == {"a": [{"secret": MASK}]}
+
+
+@pytest.mark.parametrize("nothing", ["", None, True, False, [], {}])
+def test_what_has_no_value_is_left(nothing: JSON) -> None:
+    value: JSON = {"secret": nothing}
+    assert R.masked(value) is value
+
+
+def test_a_value_without_secrets_is_the_same_object() -> None:
+    value: JSON = {"a": [1, {"b": "c d", "user": "x"}], "e": "http://127.0.0.1:8000/"}
+    assert R.masked(value) is value
+    text = Raw(b'{"a": 1}')
+    assert R.masked_raw(text) is text
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("postgresql://kea:s3cret@db/kea", f"postgresql://kea:{MASK}@db/kea"),
+        ("redis://:s3cret@db", f"redis://:{MASK}@db"),
+        ("http://u:s3@cr/et@h:80/x", f"http://u:{MASK}@h:80/x"),
+        ("see http://h/,http://u:s3cret@h now", f"see http://h/,http:{MASK}@h now"),
+        ("host=db user=kea password=s3cret dbname=kea", f"host=db user=kea password={MASK} dbname=kea"),
+        ("password='s3 c\\'ret' host=db", f"password='{MASK}' host=db"),
+        ('{"password": "s3 c\\"ret", "a": 1}', f'{{"password": "{MASK}", "a": 1}}'),
+        ("{'client-secret': 's3cret'}", f"{{'client-secret': '{MASK}'}}"),
+        ('cut off: "password": "s3cret and', f'cut off: "password": "{MASK}"'),
+        ("http://h/?a=1&token=s3cret&b=2", f"http://h/?a=1&token={MASK}&b=2"),
+        ("Authorization: Bearer s3cret.s3cret", f"Authorization: Bearer {MASK}"),
+        (
+            "x -----BEGIN EC PRIVATE KEY-----\ns3cret\n-----END EC PRIVATE KEY----- y",
+            f"x {MASK} y",
+        ),
+        ("-----BEGIN PRIVATE KEY-----\ns3cret", MASK),
+    ],
+)
+def test_secrets_in_a_text(text: str, masked: str) -> None:
+    assert "s3" not in R.masked_text(text)
+    if "http:" not in text or "," not in text:
+        assert R.masked_text(text) == masked
+    assert R.masked_text(R.masked_text(text)) == R.masked_text(text)
+    assert R.may_hold_secrets(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "an ordinary sentence: nothing to see",
+        "http://127.0.0.1:8000/path",
+        "mail to a@b.c",
+        "2001:db8::1",
+        "password is required",
+        "password=",
+        '"secret": null',
+        "bearers of news",
+    ],
+)
+def test_texts_without_secrets_are_left(text: str) -> None:
+    assert R.masked_text(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a-" * 500_000,
+        "password " * 100_000,
+        'password="' * 100_000,
+        "password='\\" * 100_000,
+        "://a:" * 200_000,
+        "://" * 300_000 + "@",
+        "-----BEGIN " * 50_000 + "PRIVATE KEY",
+        "-----BEGIN PRIVATE KEY-----" * 20_000,
+        "bearer " * 100_000,
+    ],
+)
+def test_no_text_takes_long(text: str) -> None:
+    R.masked_text(text)  # the test's timeout would tell
+
+
+# JSON texts.
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (b'{"password": "x"}', b'{"password":"********"}'),
+        (b'{"pass\\u0077ord": "x"}', b'{"password":"********"}'),
+        (b'{"PassWord": "x"}', b'{"PassWord":"********"}'),
+        (b'[{"url": "a://b:c@d"}]', b'[{"url":"a://b:********@d"}]'),
+        (b'{"n": 123456789012345678901234567890, "token": 5}', None),
+    ],
+)
+def test_a_json_text(text: bytes, masked: bytes | None) -> None:
+    found = bytes(R.masked_raw(Raw(text)))
+    if masked is None:
+        assert msgspec.json.decode(found) == {"n": 123456789012345678901234567890, "token": MASK}
+    else:
+        assert found == masked
+
+
+def test_an_answer() -> None:
+    clear = Response(arguments=Raw(b'{"a": 1}'), text="fine")
+    assert R.masked_response(clear) is clear
+    assert R.masked_response(Response()) == Response()
+    told = R.masked_response(Response(1, "no host at db://u:pw@h", arguments={"secret": "pw"}))
+    assert told == Response(1, f"no host at db://u:{MASK}@h", arguments={"secret": MASK})
+    broken = R.masked_response(Response(arguments=Raw(b'{"password": "pw"')))
+    assert broken.result == 1
+    assert broken.arguments is UNSET
+    assert "pw" not in str(broken.text)
+
+
+# A command's arguments, for a log.
+
+
+def handler(user: str, password: str, note: str = "") -> None:
+    """Log in."""
+
+
+def unchecked(command: Command) -> None:
+    """Take anything."""
+
+
+@pytest.mark.parametrize(
+    ("body", "masked"),
+    [
+        (UNSET, UNSET),
+        (Raw(b"null"), None),
+        (Raw(b'{"user": "u", "password": "pw"}'), {"user": "u", "password": MASK}),
+        (Raw(b'["u", "pw"]'), ["u", MASK]),
+        (["u", "pw", "a://b:pw@c", "more"], ["u", MASK, f"a://b:{MASK}@c", "more"]),
+        ({"remote": {"password": "pw"}}, {"remote": {"password": MASK}}),
+        (Raw(b'{"password": "pw"'), UNREADABLE),
+        (Raw(b'{"password": "\xff"}'), UNREADABLE),
+    ],
+)
+def test_arguments_are_masked_by_the_names_of_what_they_fill(body: JSON, masked: JSON) -> None:
+    manager = CommandManager()
+    definition = manager.register_command("log-in", handler)
+    assert R.masked_arguments(Command("log-in", body), definition) == masked
+
+
+def test_arguments_of_kamailio_s_dialect_are_masked() -> None:
+    definition = CommandManager().register_command("log-in", handler)
+    (command,) = BinrpcServer().receive(encode_request(1, "log-in", ["u", "pw"]))
+    assert isinstance(command, Command)
+    assert R.masked_arguments(command, definition) == ["u", MASK]
+    other = CommandManager().register_command("log-in", unchecked)
+    (command,) = BinrpcServer().receive(encode_request(1, "log-in", [{"password": "pw"}]))
+    assert isinstance(command, Command)
+    assert "pw" not in str(R.masked_arguments(command, other))
+
+
+# Back again.
+
+KEA: JSON = {
+    "Dhcp4": {
+        "lease-database": {"type": "postgresql", "name": "kea", "user": "kea", "password": "db-pw"},
+        "hosts-databases": [
+            {"type": "mysql", "name": "one", "password": "one-pw"},
+            {"type": "mysql", "name": "two", "password": "two-pw"},
+        ],
+        "control-sockets": [
+            {"socket-type": "unix", "socket-name": "/run/kea4"},
+            {
+                "socket-type": "http",
+                "socket-port": 8000,
+                "authentication": {
+                    "type": "basic",
+                    "clients": [
+                        {"user": "admin", "password": "1234"},
+                        {"user": "guest", "password": ""},
+                        {"user": "admin", "password": "5678"},
+                    ],
+                },
+            },
+        ],
+        "tsig-keys": [
+            {"name": "a", "algorithm": "HMAC-MD5", "secret": "aaaa"},
+            {"name": "b", "algorithm": "HMAC-MD5", "secret": "bbbb"},
+        ],
+        "user-context": {"dsn": "postgresql://kea:dsn-pw@db/kea", "urls": ["a://b:pw1@c", "a://b:pw2@d"]},
+    }
+}
+SECRETS = ("db-pw", "one-pw", "two-pw", "1234", "5678", "aaaa", "bbbb", "dsn-pw", "pw1", "pw2")
+
+
+def masked_kea() -> dict[str, dict[str, object]]:
+    return copy.deepcopy(R.masked(KEA))  # type: ignore[return-value]
+
+
+def test_a_masked_configuration_comes_back_whole() -> None:
+    masked = R.masked(KEA)
+    text = msgspec.json.encode(masked).decode()
+    assert not [secret for secret in SECRETS if secret in text]
+    assert holds_masks(masked)
+    assert restored(masked, KEA, R) == KEA
+    assert restored(KEA, KEA, R) is KEA
+    assert not holds_masks(KEA)
+
+
+def test_other_changes_are_kept_and_secrets_follow_what_they_belong_to() -> None:
+    new = masked_kea()["Dhcp4"]
+    keys = new["tsig-keys"]
+    assert isinstance(keys, list)
+    new["tsig-keys"] = [
+        {"name": "c", "algorithm": "HMAC-SHA256", "secret": "cccc"},
+        {**keys[1], "algorithm": "HMAC-SHA512"},
+        keys[0],
+    ]
+    new["hosts-databases"] = [{"type": "mysql", "name": "two", "host": "db2", "password": MASK}]
+    new["valid-lifetime"] = 60
+    told = restored({"Dhcp4": new}, KEA, R)  # type: ignore[dict-item]
+    assert isinstance(told, dict)
+    dhcp4 = told["Dhcp4"]
+    assert isinstance(dhcp4, dict)
+    assert dhcp4["tsig-keys"] == [
+        {"name": "c", "algorithm": "HMAC-SHA256", "secret": "cccc"},
+        {"name": "b", "algorithm": "HMAC-SHA512", "secret": "bbbb"},
+        {"name": "a", "algorithm": "HMAC-MD5", "secret": "aaaa"},
+    ]
+    assert dhcp4["hosts-databases"] == [{"type": "mysql", "name": "two", "host": "db2", "password": "two-pw"}]
+    assert dhcp4["valid-lifetime"] == 60
+    assert dhcp4["control-sockets"] == KEA["Dhcp4"]["control-sockets"]  # type: ignore[index,call-overload]
+
+
+@pytest.mark.parametrize(
+    ("new", "held", "place"),
+    [
+        ({"password": MASK}, {}, "password"),
+        ({"password": MASK}, {"password": ""}, "password"),
+        ({"a": {"password": MASK}}, {"a": []}, "a.password"),
+        ({"a": {"password": MASK}}, {"b": {"password": "x"}}, "a.password"),
+        ({"note": MASK}, {"note": "else"}, "note"),
+        ({"url": f"a://b:{MASK}@other"}, {"url": "a://b:x@host"}, "url"),
+        ({"secret": [MASK]}, {"secret": ["x"]}, "secret"),
+        ([{"name": "c", "secret": MASK}], [{"name": "a", "secret": "x"}], "0"),
+        ([{"name": "c", "type": "t", "secret": MASK}], [{"name": "a", "type": "t", "secret": "x"}], "0"),
+        (
+            [{"name": "a", "secret": MASK}, {"name": "a", "secret": MASK, "x": 1}],
+            [{"name": "a", "secret": "x"}, {"name": "a", "secret": "y"}],
+            "0",
+        ),
+        (
+            [{"user": "a", "password": MASK}],
+            [{"user": "a", "password": "x"}, {"user": "a", "password": "y"}],
+            "0",
+        ),
+        (
+            [{"secret": MASK, "x": 1}, {"secret": MASK, "x": 2}],
+            [{"secret": "s", "x": 3}, {"secret": "t"}],
+            "0",
+        ),
+        ([MASK], ["x"], "0"),
+    ],
+)
+def test_where_it_is_not_clear_the_configuration_is_refused(new: JSON, held: JSON, place: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        restored(new, held, R)
+    assert str(caught.value) == (
+        f"the secret of '{place}' is masked, and it is not clear which one it stands for: give it anew"
+    )
+    assert caught.value.path == tuple(int(step) if step.isdigit() else step for step in place.split("."))
+
+
+@pytest.mark.parametrize(
+    ("new", "held", "whole"),
+    [
+        ([{"secret": MASK, "x": 1}], [{"secret": "s", "x": 3}], [{"secret": "s", "x": 1}]),
+        (
+            [{"user": "a", "password": MASK}] * 3,
+            [{"user": "a", "password": "x"}] * 2,
+            [{"user": "a", "password": "x"}] * 3,
+        ),
+        ({"note": MASK}, {"note": MASK}, {"note": MASK}),
+        ({"password": MASK}, {"password": MASK}, {"password": MASK}),
+        ({"password": MASK}, {"password": 5}, {"password": 5}),
+        ({"password": "new"}, {"password": "old"}, {"password": "new"}),
+        (
+            [{"socket-address": "::1", "socket-port": 2, "token": MASK, "x": 1}],
+            [
+                {"socket-address": "::1", "socket-port": 1, "token": "s"},
+                {"socket-address": "::1", "socket-port": 2, "token": "t"},
+            ],
+            [{"socket-address": "::1", "socket-port": 2, "token": "t", "x": 1}],
+        ),
+    ],
+)
+def test_where_it_is_clear_the_secret_is_kept(new: JSON, held: JSON, whole: JSON) -> None:
+    assert restored(new, held, R) == whole

@@ -1,0 +1,282 @@
+"""Roles against a second evaluator that is as plain as can be, and against what may never happen."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridle.access.configuration import read_access
+from bridle.access.policy import Policy
+from bridle.core.errors import ConfigurationError
+from bridle.core.messages import JSON, Command, Peer
+
+COMMANDS = {
+    "look": ("read", ""),
+    "change": ("write", ""),
+    "hook-look": ("read", "my-hook"),
+    "hook-change": ("write", "my-hook"),
+}
+NAMES = [*COMMANDS, "nobody-knows"]
+LISTS = ["l0", "l1", "l2"]
+CHARACTERS = "ab/.-_*\0\n\x7f\x85\u2028é😀 "
+SERVICES = ["", "dhcp4", "d2"]
+FOLDERS = ["/a", "/a/b", "/"]
+
+names = st.sampled_from(NAMES)
+short = st.text(CHARACTERS, max_size=3)
+leaves = st.one_of(
+    st.sampled_from(["ALL", "NONE", "READ", "WRITE", *LISTS]),
+    st.builds(lambda some: {"commands": some}, st.lists(names, max_size=3)),
+    st.builds(lambda one: {"access": one}, st.sampled_from(["read", "write"])),
+    st.builds(lambda one: {"hook": one}, st.sampled_from(["", "my-hook", "other"])),
+    st.builds(lambda some: {"service": some}, st.lists(st.sampled_from(SERVICES), min_size=1, max_size=2)),
+    st.builds(
+        lambda ends: {"argument": "n", "in": sorted(ends)}, st.tuples(st.integers(0, 9), st.integers(0, 9))
+    ),
+    st.builds(lambda folder: {"argument": "file", "under": folder}, st.sampled_from(FOLDERS)),
+    st.builds(
+        lambda some: {"argument": ["deep", "n"], "one-of": some},
+        st.lists(st.one_of(st.integers(0, 3), st.booleans()), min_size=1, max_size=3),
+    ),
+)
+rules = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.builds(lambda one: {"not": one}, inner),
+        st.builds(lambda some: {"and": some}, st.lists(inner, min_size=1, max_size=3)),
+        st.builds(lambda some: {"or": some}, st.lists(inner, min_size=1, max_size=3)),
+    ),
+    max_leaves=6,
+)
+plain = st.recursive(
+    leaves.filter(lambda rule: rule not in LISTS),
+    lambda inner: st.builds(lambda some: {"or": some}, st.lists(inner, min_size=1, max_size=2)),
+    max_leaves=3,
+)
+named = st.lists(plain, min_size=3, max_size=3)
+verbs = st.sampled_from(["accept", "reject"])
+roles = st.fixed_dictionaries(
+    {},
+    optional={
+        "accept-commands": rules,
+        "reject-commands": rules,
+        "other-commands": verbs,
+        "list-match-first": verbs,
+        "services": st.lists(st.sampled_from(SERVICES), max_size=3),
+    },
+)
+odd = st.one_of(st.none(), st.booleans(), st.floats(0, 9), short, st.just([]), st.just({}))
+paths = st.sampled_from(["/a/x", "/a/b/c", "/b", "/", "a", "/a/../b", "/a/b", "//a/./q", ""])
+arguments = st.fixed_dictionaries(
+    {},
+    optional={
+        "n": st.one_of(st.integers(0, 9), st.lists(st.integers(0, 9), max_size=2), odd),
+        "file": st.one_of(paths, odd),
+        "deep": st.one_of(st.fixed_dictionaries({"n": st.one_of(st.integers(0, 3), odd)}), odd),
+        "other": odd,
+    },
+)
+# The rules here are about integers, paths and booleans.
+spoilt = st.one_of(st.none(), st.floats(0, 9), st.just([]), st.just({}), st.just("x"))
+services = st.sampled_from([None, "dhcp4", "d2"])
+
+
+def policy(role: dict[str, Any], lists: list[Any]) -> Policy:
+    commands: JSON = [{"name": name, "access": a, "hook": h} for name, (a, h) in COMMANDS.items()]
+    value: JSON = {
+        "assign-role-method": "custom-value",
+        "commands": commands,
+        "access-control-lists": [{name: rule} for name, rule in zip(LISTS, lists, strict=True)],
+        "roles": [{"name": "r", **role}],
+    }
+    return read_access(value, [], lambda path: "")
+
+
+def decides(made: Policy, name: str, body: object, service: str | None = None) -> bool:
+    role = made.role("r")
+    assert role is not None
+    command = Command(name, msgspec.Raw(json.dumps(body).encode()))
+    first = made.decide(role, command, service=service)
+    assert made.decide(role, command, service=service) == first  # whatever is remembered
+    return first.allowed
+
+
+# The second evaluator: 1 matches, 0 does not, 0.5 cannot tell.
+
+
+def naive(rule: Any, lists: dict[str, Any], name: str, service: str, body: Any) -> float:
+    def again(other: Any) -> float:
+        return naive(other, lists, name, service, body)
+
+    access, hook = COMMANDS.get(name, ("write", None))
+    match rule:
+        case "ALL":
+            return 1
+        case "NONE":
+            return 0
+        case "READ" | {"access": "read"}:
+            return access == "read"
+        case "WRITE" | {"access": "write"}:
+            return access == "write"
+        case str():
+            return again(lists[rule])
+        case {"not": one}:
+            return 1 - again(one)
+        case {"and": some}:
+            return min(map(again, some))
+        case {"or": some}:
+            return max(map(again, some))
+        case {"commands": some}:
+            return name in some
+        case {"hook": one}:
+            return 0.5 if hook is None else hook == one
+        case {"service": some}:
+            return service in some
+        case {"argument": "n", "in": (low, high)}:
+            return every(body.get("n"), lambda n: low <= n <= high if type(n) is int else 0.5)
+        case {"argument": "file", "under": folder}:
+            return every(body.get("file"), lambda file: lies_under(file, folder))
+        case {"argument": ["deep", "n"], "one-of": some}:
+            deep = body.get("deep")
+            kinds = {type(one) for one in some}
+            return every(
+                deep.get("n") if isinstance(deep, dict) else None,
+                lambda n: any(type(one) is type(n) and one == n for one in some) if type(n) in kinds else 0.5,
+            )
+    raise AssertionError(rule)
+
+
+def every(value: Any, check: Any) -> float:
+    if not isinstance(value, list):
+        return float(check(value))
+    verdicts = {float(check(one)) for one in value}
+    return verdicts.pop() if len(verdicts) == 1 else 0.5
+
+
+def lies_under(file: Any, folder: str) -> float:
+    if not isinstance(file, str) or not file.startswith("/") or ".." in file or "\0" in file:
+        return 0.5
+    while "//" in file or "/./" in file:
+        file = file.replace("//", "/").replace("/./", "/")
+    file = file.rstrip("/").removesuffix("/.")
+    return file.startswith(folder.rstrip("/") + "/")
+
+
+def naive_decision(role: dict[str, Any], lists: dict[str, Any], name: str, service: str, body: Any) -> bool:
+    if "services" in role and service not in role["services"]:
+        return False
+    order = ["accept", "reject"]
+    if role.get("list-match-first") == "reject":
+        order.reverse()
+    for verb in order:
+        rule = role.get(f"{verb}-commands")
+        if rule is not None and naive(rule, lists, name, service, body) >= (1 if verb == "accept" else 0.5):
+            return verb == "accept"
+    return role.get("other-commands") == "accept"
+
+
+@given(roles, named, names, services, arguments)
+@settings(max_examples=300)
+def test_the_two_evaluators_agree(
+    role: dict[str, Any], lists: list[Any], name: str, service: str | None, body: Any
+) -> None:
+    made = policy(role, lists)
+    expected = naive_decision(role, dict(zip(LISTS, lists, strict=True)), name, service or "", body)
+    assert decides(made, name, body, service) is expected
+
+
+@given(
+    roles,
+    named,
+    names,
+    arguments,
+    st.sampled_from(["n", "file", "deep"]),
+    spoilt,
+)
+@settings(max_examples=300)
+def test_leaving_an_argument_out_or_spoiling_it_never_widens(
+    role: dict[str, Any], lists: list[Any], name: str, body: Any, key: str, value: object
+) -> None:
+    made = policy(role, lists)
+    without = {other: item for other, item in body.items() if other != key}
+    if decides(made, name, without):
+        assert decides(made, name, body)
+    assert decides(made, name, {**without, key: value}) == decides(made, name, without)
+
+
+@given(roles, named, names, arguments, st.dictionaries(short, odd))
+def test_arguments_that_no_rule_names_change_nothing(
+    role: dict[str, Any], lists: list[Any], name: str, body: Any, more: dict[str, Any]
+) -> None:
+    made = policy(role, lists)
+    known = {"n", "file", "deep"}
+    added = {**body, **{key: item for key, item in more.items() if key not in known}}
+    assert decides(made, name, added) is decides(made, name, body)
+
+
+@given(roles, named, names, services, arguments)
+def test_what_is_run_is_listed(
+    role: dict[str, Any], lists: list[Any], name: str, service: str | None, body: Any
+) -> None:
+    made = policy(role, lists)
+    found = made.role("r")
+    assert found is not None
+    if decides(made, name, body, service):
+        assert found.may_run(name, service)
+
+
+@given(roles, named, short, st.binary(max_size=40))
+def test_any_name_and_any_bytes_are_decided(
+    role: dict[str, Any], lists: list[Any], name: str, body: bytes
+) -> None:
+    made = policy(role, lists)
+    found = made.role("r")
+    assert found is not None
+    for command in (Command(name, msgspec.Raw(body)), Command("look", msgspec.Raw(body))):
+        decision = made.decide(found, command)
+        assert decision.rule.isprintable()
+        assert list(found.explain(command))[-1].endswith(decision.rule)
+
+
+values: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), short, st.floats(allow_nan=False)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(
+            st.one_of(
+                st.sampled_from(
+                    [
+                        "assign", "assign-role-method", "roles", "name", "accept-commands", "not", "and",
+                        "or", "commands", "argument", "in", "under", "services", "access-control-lists",
+                        "unix-user", "token", "role", "default-role", "remote-address", "secrets",
+                    ]
+                ),
+                short,
+            ),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(values)
+@settings(max_examples=300)
+def test_any_value_is_a_policy_or_an_error_of_the_configuration(value: Any) -> None:
+    positions = set()
+    for tried in (
+        value,
+        {"assign": ["token"], "roles": value},
+        {"assign": value, "access-control-lists": value},
+    ):
+        try:
+            made = read_access(tried, [], lambda path: "somewhere")
+            made.role_of(Peer(transport="http", address="::1", uid=0))
+        except ConfigurationError as error:
+            positions.add(error.position)
+    assert positions <= {"somewhere"}
