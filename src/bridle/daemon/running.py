@@ -105,6 +105,7 @@ async def serve(
         daemon.manager,
         answer=daemon.http_answer,
         banner=lambda: daemon.banner,
+        pages=lambda: daemon.http_pages,
         name=daemon.root,
         version=daemon.version,
     )

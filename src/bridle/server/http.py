@@ -14,8 +14,8 @@ from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
 from bridle.net.http import HttpListener
 from bridle.net.stream import CANCELLED
-from bridle.server.channel import GRACE, Answer, HttpSettings
-from bridle.wire.http import HttpRequest, HttpResponse, stock
+from bridle.server.channel import GRACE, Answer, HttpSettings, Pages
+from bridle.wire.http import HttpRequest, HttpResponse, HttpStream, stock
 from bridle.wire.kea_http import read_request, wrap
 
 __all__ = ["HttpChannel", "HttpCommands", "answer_with"]
@@ -57,15 +57,33 @@ def _write(command: Command, response: Response) -> HttpResponse:
 
 
 class HttpCommands:
-    """HTTP requests to commands, for one listener: what Kea's HTTP channels check, in their order."""
+    """HTTP requests to commands, for one listener: what Kea's HTTP channels check, in their order.
 
-    def __init__(self, answer: Answer, banner: str | Callable[[], str], settings: HttpSettings) -> None:
+    ``pages`` gives what has paths of its own beside them; None while there is nothing.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        banner: str | Callable[[], str],
+        settings: HttpSettings,
+        pages: Callable[[], Pages | None] = lambda: None,
+    ) -> None:
         self._answer = answer
         self._banner = banner
+        self._pages = pages
         self.settings = settings
 
-    def __call__(self, request: HttpRequest, peer: Peer) -> HttpResponse | Awaitable[HttpResponse]:
+    def __call__(
+        self, request: HttpRequest, peer: Peer
+    ) -> HttpResponse | Awaitable[HttpResponse] | Awaitable[HttpResponse | HttpStream]:
         """Answer a request: syntax first, then who asks, then the command (``facts/kea.md`` §2.1)."""
+        pages = self._pages()
+        if pages is not None and pages.serves(request.target):
+            known = self._authenticated(request, peer)
+            if isinstance(known, HttpResponse):
+                return self._dressed(known)
+            return self._page(pages, request, known)
         if request.method in ("GET", "HEAD") and request.target == "/":
             authentication = self.settings.authentication
             if authentication is not None and authentication.required:
@@ -76,19 +94,30 @@ class HttpCommands:
         command = read_request(request, peer)
         if isinstance(command, HttpResponse) and command.status != 200:
             return self._dressed(command)
-        authentication = self.settings.authentication
-        if authentication is not None and authentication.required:
-            user = authentication.user(request.headers.get("authorization"))
-            if user is None:
-                challenge = (("WWW-Authenticate", authentication.challenge),)
-                return self._dressed(stock(401, headers=challenge))
-            if isinstance(command, Command):
-                peer = msgspec.structs.replace(peer, user=user)
-                command = msgspec.structs.replace(command, peer=peer)
+        known = self._authenticated(request, peer)
+        if isinstance(known, HttpResponse):
+            return self._dressed(known)
+        if isinstance(command, Command) and known is not peer:
+            command = msgspec.structs.replace(command, peer=known)
         answer = command if isinstance(command, HttpResponse) else self._answer(command)
         if isinstance(answer, HttpResponse):
             return self._dressed(answer)
         return self._dress_later(answer) if self.settings.headers else answer
+
+    def _authenticated(self, request: HttpRequest, peer: Peer) -> Peer | HttpResponse:
+        """The peer with its name, or the answer for one that has none."""
+        authentication = self.settings.authentication
+        if authentication is None or not authentication.required:
+            return peer
+        user = authentication.user(request.headers.get("authorization"))
+        if user is None:
+            return stock(401, headers=(("WWW-Authenticate", authentication.challenge),))
+        return msgspec.structs.replace(peer, user=user)
+
+    async def _page(self, pages: Pages, request: HttpRequest, peer: Peer) -> HttpResponse | HttpStream:
+        answer = await pages.answer(request, peer)
+        extra = self.settings.headers
+        return msgspec.structs.replace(answer, headers=answer.headers + extra) if extra else answer
 
     def _dressed(self, response: HttpResponse) -> HttpResponse:
         extra = self.settings.headers
