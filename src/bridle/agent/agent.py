@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -24,11 +24,15 @@ from bridle.daemon.channels import ChannelSettings
 from bridle.daemon.daemon import Daemon, Phrases
 from bridle.daemon.document import Document
 from bridle.daemon.plugins import Plugins
-from bridle.server import Answer
+from bridle.server import Answer, Pages
 from bridle.server.http import answer_with
 from bridle.wire.http import HttpResponse
 from bridle.wire.kea_http import error, wrap_raw
 from bridle.wire.kea_messages import EnvelopeError, addressed_services, decode_answer, encode_answer
+
+if TYPE_CHECKING:
+    from bridle.agent.bngblaster.controller import Controller
+    from bridle.agent.bngblaster.settings import ControllerSettings
 
 __all__ = ["SERVICES_LIMIT", "Agent"]
 
@@ -79,6 +83,8 @@ class Agent(Daemon):
         self._services: dict[str, Service] = {}
         self._own = answer_with(self.manager.process_command)
         self._plugins = Plugins(self.manager)
+        self._controller: Controller | None = None
+        self._pages: Pages | None = None
 
     @property
     def banner(self) -> str:
@@ -94,6 +100,11 @@ class Agent(Daemon):
     def http_answer(self) -> Answer:
         """Commands over HTTP may be for services."""
         return self.answer
+
+    @property
+    def http_pages(self) -> Pages | None:
+        """BNG Blaster's controller, where the configuration asks for one."""
+        return self._pages
 
     def check_configuration(self, document: Document) -> AgentSettings:
         """Read the ``Control-agent`` map."""
@@ -111,12 +122,28 @@ class Agent(Daemon):
         """Use these services and plugins from the next command on. Commands on their way still come back."""
         assert isinstance(configuration, AgentSettings)
         services = {one.name: self._service(one) for one in configuration.services}
+        self._control(configuration.controller)
         self._plugins.replace(configuration.plugins)
         _log_as(configuration.loggers)
         before, self._services = self._services, services
         for name, service in before.items():
             if services.get(name) is not service:
                 service.close()
+
+    def _control(self, settings: ControllerSettings | None) -> None:
+        """Have a controller, or none. Instances go on in any case."""
+        if settings is None:
+            self._pages = None
+            return
+        # Loaded only here: an agent without a controller needs no Starlette.
+        from bridle.agent.bngblaster.application import pages
+        from bridle.agent.bngblaster.controller import Controller, prepare
+
+        prepare(settings)
+        if self._controller is None:
+            self._controller = Controller(settings)
+        self._controller.update(settings)
+        self._pages = self._pages or pages(self._controller)
 
     def _service(self, settings: ServiceSettings) -> Service:
         known = self._services.get(settings.name)
@@ -130,6 +157,8 @@ class Agent(Daemon):
         for service in self._services.values():
             service.close()
         self._plugins.unload()
+        if self._controller is not None:
+            self._controller.close()
 
     def answer(self, command: Command) -> HttpResponse | Awaitable[HttpResponse]:
         """Answer a command, or have it answered by the services that it names."""

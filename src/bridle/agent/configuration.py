@@ -5,17 +5,22 @@ A ``control-sockets`` entry may have any name. Beyond Kea's ``unix`` it may be `
 ``socket-address`` and ``socket-port``, for Kea ≥ 2.7.2), ``binrpc`` or ``fifo`` (with Kamailio's address as
 ``socket-name``), ``bngblaster``, or name any ``endpoint`` of the client; ``timeout`` (seconds) and
 ``connections`` bound what the agent does with it.
+
+``bngblaster-controller`` asks for BNG Blaster's controller: the ``directory`` of its instances, the
+``executable`` that runs one (a path, or the words of a command), and whether an ``upload`` is allowed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from bridle.access.configuration import is_access_library
 from bridle.access.tls import read_tls
+from bridle.agent.bngblaster.settings import DIRECTORY, EXECUTABLE, ControllerSettings
 from bridle.agent.forwarding import CONNECTIONS, TIMEOUT, ServiceSettings
 from bridle.client.calls import as_endpoint
 from bridle.core.errors import ConfigurationError, EndpointError
@@ -46,6 +51,7 @@ _AGENT: _Grammar = {
     "http-headers": list,
     "loggers": list,
     "access": dict,
+    "bngblaster-controller": dict,
     **_EXTRA,
 }
 _AUTHENTICATION: _Grammar = {
@@ -77,6 +83,7 @@ _SERVICE: _Grammar = {
     "connections": int,
     **_EXTRA,
 }
+_CONTROLLER: _Grammar = {"directory": str, "executable": (str, list), "upload": bool, **_EXTRA}
 _HOOK: _Grammar = {"library": str, "parameters": dict, **_EXTRA}
 _LOGGER: _Grammar = {
     "name": str,
@@ -96,6 +103,7 @@ class AgentSettings(msgspec.Struct, frozen=True):
     services: tuple[ServiceSettings, ...] = ()
     plugins: tuple[PluginSettings, ...] = ()
     loggers: tuple[dict[str, JSON], ...] = ()
+    controller: ControllerSettings | None = None
 
 
 class _Reader:
@@ -114,6 +122,7 @@ class _Reader:
             tuple(self._service(name, item) for name, item in services.items()),
             tuple(self._plugins(agent)),
             tuple(self._loggers(agent)),
+            self._controller(agent),
         )
 
     def root(self) -> dict[str, JSON]:
@@ -214,6 +223,22 @@ class _Reader:
             return read_address(name, kind)
         except EndpointError as error:
             raise self._document.error(str(error), [*path, "socket-name"]) from error
+
+    def _controller(self, agent: Mapping[str, JSON]) -> ControllerSettings | None:
+        if "bngblaster-controller" not in agent:
+            return None
+        path: list[str | int] = [ROOT, "bngblaster-controller"]
+        given = self._check(agent["bngblaster-controller"], _CONTROLLER, path, "bngblaster-controller")
+        directory, executable = str(given.get("directory", DIRECTORY)), given.get("executable", EXECUTABLE)
+        if not Path(directory).is_absolute():
+            raise self._document.error("'directory' must be an absolute path", [*path, "directory"])
+        words = executable if isinstance(executable, list) else [executable]
+        if not words or not all(isinstance(word, str) and word for word in words):
+            text = "'executable' is a path, or a list of the words of a command"
+            raise self._document.error(text, [*path, "executable"])
+        if any("\0" in str(word) for word in (directory, *words)):
+            raise self._document.error("no path can have a NUL in it", path)
+        return ControllerSettings(directory.rstrip("/"), tuple(map(str, words)), given.get("upload") is True)
 
     def _plugins(self, agent: Mapping[str, JSON]) -> list[PluginSettings]:
         found = []

@@ -19,7 +19,9 @@ __all__ = ["main"]
 _COMMANDS = {
     "agent": ("bridle.cli.agent", "Run the agent: one HTTP endpoint in front of all daemons."),
     "audit": ("bridle.cli.audit", "Verify an audit trail, or look for lines in it."),
+    "bngblaster": ("bridle.cli.bngblaster", "Run the session daemon with bngblaster's options."),
     "bngblaster-cli": ("bridle.cli.bngblaster_cli", "BNG Blaster's own command line."),
+    "bngblasterctrl": ("bridle.cli.bngblasterctrl", "Run BNG Blaster's controller."),
     "call": ("bridle.cli.call", "Send one command and print its answer."),
     "kamcmd": ("bridle.cli.kamcmd", "Kamailio's own kamcmd, with its options and its output."),
     "kea-shell": ("bridle.cli.kea_shell", "Kea's own kea-shell, with its options and its output."),

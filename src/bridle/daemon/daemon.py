@@ -33,7 +33,7 @@ from bridle.core.messages import JSON
 from bridle.daemon.access import ACCESS_KEY
 from bridle.daemon.channels import ChannelSettings, read_control_sockets
 from bridle.daemon.document import Document
-from bridle.server import Answer
+from bridle.server import Answer, Pages
 
 if TYPE_CHECKING:
     from bridle.access.guard import Guard
@@ -129,6 +129,11 @@ class Daemon:
     @property
     def http_answer(self) -> Answer | None:
         """What answers commands that come over HTTP, where that is not simply the manager."""
+        return None
+
+    @property
+    def http_pages(self) -> Pages | None:
+        """What has paths of its own on HTTP channels, beside the commands."""
         return None
 
     def status(self) -> dict[str, JSON]:

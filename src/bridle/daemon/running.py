@@ -91,10 +91,12 @@ async def serve(
     daemon: Daemon,
     *endpoints: str | Endpoint,
     configuration_file: str | None = None,
+    configuration: Document | None = None,
 ) -> AsyncIterator[Running]:
     """Let a daemon be managed while the context is entered.
 
-    ``endpoints`` come on top of those that the configuration names.
+    ``endpoints`` come on top of those that the configuration names. Without a file, ``configuration`` is the
+    one to begin with; an empty one without either.
 
     Raises:
         ConfigurationError: the configuration file cannot be used.
@@ -106,6 +108,7 @@ async def serve(
         daemon.manager,
         answer=daemon.http_answer,
         banner=lambda: daemon.banner,
+        pages=lambda: daemon.http_pages,
         name=daemon.root,
         version=daemon.version,
     )
@@ -119,7 +122,7 @@ async def serve(
     )
     try:
         if configuration_file is None:
-            await owner.change(Document({daemon.root: {}}))
+            await owner.change(configuration or Document({daemon.root: {}}))
         else:
             await owner.load()
         await daemon.start()
@@ -154,6 +157,7 @@ async def _main(
     daemon: Daemon,
     endpoints: tuple[str | Endpoint, ...],
     configuration_file: str | None,
+    configuration: Document | None,
     on_ready: Callable[[Running], None] | None,
 ) -> int:
     loop = asyncio.get_running_loop()
@@ -163,7 +167,8 @@ async def _main(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    async with serve(daemon, *endpoints, configuration_file=configuration_file) as running:
+    served = serve(daemon, *endpoints, configuration_file=configuration_file, configuration=configuration)
+    async with served as running:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, running.interrupt, task)
         loop.add_signal_handler(signal.SIGHUP, running.reload)
@@ -188,11 +193,13 @@ def run(
     daemon: Daemon,
     *endpoints: str | Endpoint,
     configuration_file: str | None = None,
+    configuration: Document | None = None,
     on_ready: Callable[[Running], None] | None = None,
 ) -> None:
     """Run a daemon until ``shutdown``, SIGTERM or SIGINT; SIGHUP reads the configuration file again.
 
-    ``on_ready`` is called once it listens. What keeps the daemon from starting is printed.
+    Without a file, ``configuration`` is the one to begin with. ``on_ready`` is called once it listens. What
+    keeps the daemon from starting is printed.
 
     Raises:
         SystemExit: with the daemon's exit value where that is not 0, with 1 where it could not start.
@@ -200,7 +207,7 @@ def run(
     status: int | None = None
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            status = runner.run(_main(daemon, endpoints, configuration_file, on_ready))
+            status = runner.run(_main(daemon, endpoints, configuration_file, configuration, on_ready))
     except asyncio.CancelledError:
         status = 0 if status is None else status
     except BridleError as error:

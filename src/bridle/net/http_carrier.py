@@ -1,9 +1,11 @@
 """One HTTP connection, server side: bytes from a transport to :mod:`bridle.wire.http`, answers back in order.
 
 Plain handlers are answered inline and their answers written once per read. An awaitable is awaited in one
-task, which then goes on with what waits behind it. One timer per connection bounds every wait for the client:
-for a request to come to its end, for the next one, for an answer to be taken in. While a handler works, no
-time runs: its deadlines are its own.
+task, which then goes on with what waits behind it. An answer may be a stream: then the next piece is asked
+for when the client has room for it, so that no more is held of it than two pieces and what the transport
+buffers (64 KiB); a client that leaves ends the stream. One timer per connection bounds every wait for the
+client: for a request to come to its end, for the next one, for an answer to be taken in. While a handler
+works, no time runs: its deadlines are its own.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias, cast
 
+from bridle.core.errors import LocalProtocolError
 from bridle.core.messages import Peer
 from bridle.net.timed import TimedConnection
-from bridle.wire.http import HttpRequest, HttpResponse, HttpServerConnection, stock
+from bridle.wire.http import HttpRequest, HttpResponse, HttpServerConnection, HttpStream, stock
 
 __all__ = [
     "IDLE_TIMEOUT",
@@ -50,11 +53,12 @@ PIPELINE_LIMIT = 64
 # client does not read, so that no more than twice that is held for one that does not.
 WRITE_BATCH = 64 * 1024
 
-HttpHandler: TypeAlias = Callable[[HttpRequest, Peer], HttpResponse | Awaitable[HttpResponse]]
+HttpHandler: TypeAlias = Callable[[HttpRequest, Peer], HttpResponse | Awaitable[HttpResponse | HttpStream]]
 """Answers a request: at once, or with an awaitable that is then awaited in the connection's task."""
 
 _Message: TypeAlias = HttpRequest | HttpResponse
-_Late: TypeAlias = tuple[HttpRequest, Awaitable[HttpResponse]]
+_Answer: TypeAlias = Awaitable[HttpResponse | HttpStream]
+_Late: TypeAlias = tuple[HttpRequest, _Answer]
 
 _log = logging.getLogger("bridle.http")
 
@@ -102,8 +106,9 @@ class HttpCarrier(TimedConnection):
         self._written: list[bytes] = []
         self._size = 0
         self._task: asyncio.Task[None] | None = None
-        self._untouched: Awaitable[HttpResponse] | None = None  # given to a task that has not begun
+        self._untouched: _Answer | None = None  # given to a task that has not begun
         self._unsent = 0
+        self._room: asyncio.Future[None] | None = None  # waited for by a stream
         self._answered = False
         self._paused = False  # nothing is read
         self._blocked = False  # the client does not read
@@ -127,6 +132,8 @@ class HttpCarrier(TimedConnection):
         self._ending = True
         self._waiting.clear()
         self._stop_counting()
+        if self._http.streaming and self._task is not None:
+            self._task.cancel()
         self._host.forget(self)
 
     def data_received(self, data: bytes) -> None:
@@ -163,6 +170,8 @@ class HttpCarrier(TimedConnection):
     def resume_writing(self) -> None:
         """The client reads again."""
         self._blocked = False
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
         if not self._ending:
             self._touch(None)
             # Not at once: asyncio's transports report a loss twice when they are closed from in here.
@@ -197,7 +206,7 @@ class HttpCarrier(TimedConnection):
             except (Exception, asyncio.CancelledError):
                 answer = self._failed(message)
             if type(answer) is not HttpResponse:
-                return message, cast("Awaitable[HttpResponse]", answer)
+                return message, cast("_Answer", answer)
             self._put(message, answer)
         return None
 
@@ -216,11 +225,53 @@ class HttpCarrier(TimedConnection):
                 response = self._failed(request)  # not this task is, but what the handler waited for
             except Exception:
                 response = self._failed(request)
-            self._put(request, response)
+            if isinstance(response, HttpStream):
+                await self._stream(request, response)
+            else:
+                self._put(request, response)
             late = self._advance()
         self._task = None
         self._flush()
         self._rest()
+
+    async def _stream(self, request: HttpRequest, stream: HttpStream) -> None:
+        """Send an answer piece by piece. What fails half way is cut, so that nobody takes it for whole."""
+        self._flush()
+        try:
+            if not self._ending and self._begin(request, stream):
+                async for piece in stream.pieces:
+                    self._write(self._http.write(piece))
+                    await self._wait_for_room()
+                self._write(self._http.end())
+        except (Exception, asyncio.CancelledError):
+            self._ending = True
+            self._waiting.clear()
+            self._cut()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            _log.exception("%s: the answer to %s is cut", self.peer.address, request.target)
+        finally:
+            await stream.pieces.aclose()
+
+    def _begin(self, request: HttpRequest, stream: HttpStream) -> bool:
+        """Send the head of a stream; True when a body has to follow."""
+        try:
+            head = self._http.begin(request, stream, self._host.date())
+        except LocalProtocolError:
+            self._put(request, self._failed(request))
+            return False
+        self._write(head)
+        self._answered = True
+        return self._http.streaming
+
+    async def _wait_for_room(self) -> None:
+        """Wait while the client does not read; others are served meanwhile in any case."""
+        if self._blocked and not self._ending:
+            self._room = self._loop.create_future()
+            await self._room
+        else:
+            await asyncio.sleep(0)
 
     def _failed(self, request: HttpRequest) -> HttpResponse:
         _log.exception("%s: the handler of %s %s failed", self.peer.address, request.method, request.target)

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     import ssl
 
     from bridle.access.basic import BasicAuthentication
-    from bridle.wire.http import HttpResponse
+    from bridle.core.messages import Peer
+    from bridle.wire.http import HttpRequest, HttpResponse, HttpStream
 
-__all__ = ["GRACE", "Answer", "Channel", "HttpSettings"]
+__all__ = ["GRACE", "Answer", "Channel", "HttpSettings", "Pages"]
 
 Answer: TypeAlias = "Callable[[Command], HttpResponse | Awaitable[HttpResponse]]"
 
@@ -30,6 +31,18 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     certificate: tuple[str, str] | None = None
     authentication: BasicAuthentication | None = None
     headers: tuple[tuple[str, str], ...] = ()
+
+
+class Pages(Protocol):
+    """What an HTTP channel serves besides commands."""
+
+    def serves(self, target: str) -> bool:
+        """Whether a request for this target is no command."""
+        ...
+
+    def answer(self, request: HttpRequest, peer: Peer) -> Awaitable[HttpResponse | HttpStream]:
+        """Answer a request from somebody who may command."""
+        ...
 
 
 class Channel(Protocol):

@@ -16,8 +16,8 @@ from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
 from bridle.net.http import HttpListener
 from bridle.net.stream import CANCELLED
-from bridle.server.channel import GRACE, Answer, HttpSettings
-from bridle.wire.http import HttpRequest, HttpResponse, stock
+from bridle.server.channel import GRACE, Answer, HttpSettings, Pages
+from bridle.wire.http import HttpRequest, HttpResponse, HttpStream, stock
 from bridle.wire.kea_http import read_request, wrap
 
 if TYPE_CHECKING:
@@ -62,15 +62,30 @@ def _write(command: Command, response: Response) -> HttpResponse:
 
 
 class HttpCommands:
-    """HTTP requests to commands, for one listener: what Kea's HTTP channels check, in their order."""
+    """HTTP requests to commands, for one listener: what Kea's HTTP channels check, in their order.
 
-    def __init__(self, answer: Answer, banner: str | Callable[[], str], settings: HttpSettings) -> None:
+    ``pages`` gives what has paths of its own beside them; None while there is nothing.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        banner: str | Callable[[], str],
+        settings: HttpSettings,
+        pages: Callable[[], Pages | None] = lambda: None,
+    ) -> None:
         self._answer = answer
         self._banner = banner
+        self._pages = pages
         self.settings = settings
 
-    def __call__(self, request: HttpRequest, peer: Peer) -> HttpResponse | Awaitable[HttpResponse]:
+    def __call__(
+        self, request: HttpRequest, peer: Peer
+    ) -> HttpResponse | Awaitable[HttpResponse] | Awaitable[HttpResponse | HttpStream]:
         """Answer a request: syntax first, then who asks, then the command (``facts/kea.md`` §2.1)."""
+        pages = self._pages()
+        if pages is not None and pages.serves(request.target):
+            return self._page(pages, request, peer)
         if request.method in ("GET", "HEAD") and request.target == "/":
             authentication = self.settings.authentication
             if authentication is not None and authentication.required:
@@ -81,40 +96,60 @@ class HttpCommands:
         command = read_request(request, peer)
         if isinstance(command, HttpResponse) and command.status != 200:
             return self._dressed(command)
+        known = self._known(request, peer)
+        if isinstance(known, Peer | HttpResponse):
+            return self._answered(command, known)
+        return self._answer_later(command, known)
+
+    def _known(self, request: HttpRequest, peer: Peer) -> Peer | HttpResponse | Awaitable[Peer | HttpResponse]:
+        """The peer with its name, or the answer for one that has none."""
         authentication = self.settings.authentication
         if authentication is None or not authentication.required:
-            return self._answered(command)
+            return peer
         verdict = authentication.vouch(request.headers.get("authorization"), peer.address)
         if isinstance(verdict, Awaitable):
-            return self._answer_later(command, peer, verdict)
-        return self._admit(command, peer, verdict)
+            return self._named_later(peer, verdict)
+        return self._named(peer, verdict)
 
-    async def _answer_later(
-        self, command: Command | HttpResponse, peer: Peer, verdict: Awaitable[Verdict]
-    ) -> HttpResponse:
-        answer = self._admit(command, peer, await verdict)
-        return answer if isinstance(answer, HttpResponse) else await answer
+    async def _named_later(self, peer: Peer, verdict: Awaitable[Verdict]) -> Peer | HttpResponse:
+        return self._named(peer, await verdict)
 
-    def _admit(
-        self, command: Command | HttpResponse, peer: Peer, verdict: Verdict
-    ) -> HttpResponse | Awaitable[HttpResponse]:
-        """Answer a command of whoever has shown who they are, and nobody else's."""
-        if verdict.user is None:
-            return self._dressed(self._unauthorized(verdict.wait))
-        if isinstance(command, Command):
-            peer = msgspec.structs.replace(peer, user=verdict.user, role=verdict.role)
-            command = msgspec.structs.replace(command, peer=peer)
-        return self._answered(command)
-
-    def _unauthorized(self, wait: float) -> HttpResponse:
-        if wait:
-            return stock(429, headers=(("Retry-After", str(math.ceil(wait))),))
+    def _named(self, peer: Peer, verdict: Verdict) -> Peer | HttpResponse:
+        if verdict.user is not None:
+            return msgspec.structs.replace(peer, user=verdict.user, role=verdict.role)
+        if verdict.wait:
+            return stock(429, headers=(("Retry-After", str(math.ceil(verdict.wait))),))
         authentication = self.settings.authentication
         challenge = authentication.challenge if authentication is not None else ""
         return stock(401, headers=(("WWW-Authenticate", challenge),))
 
-    def _answered(self, command: Command | HttpResponse) -> HttpResponse | Awaitable[HttpResponse]:
-        answer = command if isinstance(command, HttpResponse) else self._answer(command)
+    async def _page(self, pages: Pages, request: HttpRequest, peer: Peer) -> HttpResponse | HttpStream:
+        known = self._known(request, peer)
+        if not isinstance(known, Peer | HttpResponse):
+            known = await known
+        if isinstance(known, HttpResponse):
+            return self._dressed(known)
+        answer = await pages.answer(request, known)
+        extra = self.settings.headers
+        return msgspec.structs.replace(answer, headers=answer.headers + extra) if extra else answer
+
+    async def _answer_later(
+        self, command: Command | HttpResponse, known: Awaitable[Peer | HttpResponse]
+    ) -> HttpResponse:
+        answer = self._answered(command, await known)
+        return answer if isinstance(answer, HttpResponse) else await answer
+
+    def _answered(
+        self, command: Command | HttpResponse, known: Peer | HttpResponse
+    ) -> HttpResponse | Awaitable[HttpResponse]:
+        """Answer a command of whoever has shown who they are, and nobody else's."""
+        if isinstance(known, HttpResponse):
+            return self._dressed(known)
+        if isinstance(command, HttpResponse):
+            return self._dressed(command)
+        if known is not command.peer:
+            command = msgspec.structs.replace(command, peer=known)
+        answer = self._answer(command)
         if isinstance(answer, HttpResponse):
             return self._dressed(answer)
         return self._dress_later(answer) if self.settings.headers else answer

@@ -14,7 +14,7 @@ from bridle.core.errors import EndpointError
 from bridle.core.manager import CommandManager
 from bridle.core.version import VERSION
 from bridle.net.endpoint import Endpoint
-from bridle.server.channel import GRACE, Answer, Channel, HttpSettings
+from bridle.server.channel import GRACE, Answer, Channel, HttpSettings, Pages
 from bridle.server.sockets import SocketChannel, open_channel
 from bridle.wire.dialect import dialect
 
@@ -45,6 +45,7 @@ class Server:
         *,
         answer: Answer | None = None,
         banner: str | Callable[[], str] = BANNER,
+        pages: Callable[[], Pages | None] = lambda: None,
         name: str = "bridle",
         version: str = VERSION,
     ) -> None:
@@ -54,6 +55,7 @@ class Server:
         self._began = time.time()
         self._answer = answer
         self._banner = banner
+        self._pages = pages
         self._channels: list[Channel] = []
         self._retired: list[Channel] = []
 
@@ -110,7 +112,7 @@ class Server:
         from bridle.server.http import HttpChannel, HttpCommands, answer_with
 
         answer = self._answer or answer_with(self._manager.process_command)
-        commands = HttpCommands(answer, self._banner, settings)
+        commands = HttpCommands(answer, self._banner, settings, self._pages)
         listener = await HttpListener.open(endpoint.host, endpoint.port, commands, ssl_context=settings.tls)
         real = msgspec.structs.replace(endpoint, port=listener.address[1])
         return HttpChannel(real, listener, commands)

@@ -26,7 +26,16 @@ from bridle.core.results import Result, from_status, row
 from bridle.wire.bngblaster_json import Framer, decode, decode_whole, encode
 from bridle.wire.dialect import Dialect, Message, Refusal
 
-__all__ = ["ANSWER_LIMIT", "DIALECT", "IDLE_TIMEOUT", "REQUEST_LIMIT", "BngBlasterClient", "BngBlasterServer"]
+__all__ = [
+    "ANSWER_LIMIT",
+    "DIALECT",
+    "IDLE_TIMEOUT",
+    "REQUEST_LIMIT",
+    "BngBlasterClient",
+    "BngBlasterForwarder",
+    "BngBlasterServer",
+    "encode_request",
+]
 
 # Bytes of one request: the same as of the kea dialect. BNG Blaster itself has no limit since 0.7.
 REQUEST_LIMIT = 32 * 1024 * 1024
@@ -160,42 +169,27 @@ def _answer(response: Response, name: str) -> bytes:
     return encode(answer)
 
 
-class BngBlasterClient:
-    """The client's side of one stream. With ``keep`` it asks the server to keep the connection."""
+class _Answers:
+    """Cuts answers out of a stream, and sees whether the server keeps the connection."""
 
-    def __init__(self, keep: bool = False) -> None:
-        self._keep = keep
-        self._asked = ""
+    def __init__(self) -> None:
         self._framer = Framer()
         self._held = bytearray()
-        self._whole = False
-        self._kept = False
+        self.kept: bool = False
 
     @property
-    def reusable(self) -> bool:
-        """True once the server has shown that it keeps the connection, while nothing came unasked."""
-        return self._kept and not self._held
+    def empty(self) -> bool:
+        """True while nothing of an answer has come."""
+        return not (self._held or self._framer.begun)
 
-    def request(self, command: Command) -> bytes:
-        """Write a request."""
-        self._asked = command.name
-        request: dict[str, object] = {"command": command.name}
-        arguments = command.arguments
-        if arguments is not UNSET and arguments is not None:
-            request["arguments"] = arguments
-        if self._keep:
-            request["keep-alive"] = True
-        self._kept = False
-        return encode(request)
-
-    def receive(self, data: bytes) -> Sequence[Response]:
+    def receive(self, data: bytes) -> list[bytes]:
         """Take bytes; give the answers they complete."""
-        answers: list[Response] = []
+        answers: list[bytes] = []
         position = 0
         while position < len(data):
-            if not (self._held or self._framer.begun) and data[position] in _BLANKS:
+            if self.empty and data[position] in _BLANKS:
                 # What follows an answer is the sign that the connection is kept.
-                self._kept = self._kept or data[position : position + 1] == b"\n"
+                self.kept = self.kept or data[position : position + 1] == b"\n"
                 position += 1
                 continue
             end = self._framer.push(data, position)
@@ -204,12 +198,46 @@ class BngBlasterClient:
                 if len(self._held) > ANSWER_LIMIT:
                     raise RemoteProtocolError(f"the answer is too large: more than {ANSWER_LIMIT} bytes")
                 break
-            text = bytes(self._held) + data[position:end]
+            answers.append(bytes(self._held) + data[position:end])
             self._held.clear()
             self._framer = Framer()
-            answers.append(self._read(text))
             position = end
         return answers
+
+    def receive_eof(self) -> None:
+        """The server has closed.
+
+        Raises:
+            RemoteProtocolError: in the middle of an answer.
+        """
+        self.kept = False
+        if not self.empty:
+            raise RemoteProtocolError("End of file", bytes(self._held[:64]))
+
+
+class BngBlasterClient:
+    """The client's side of one stream. With ``keep`` it asks the server to keep the connection."""
+
+    def __init__(self, keep: bool = False) -> None:
+        self._keep = keep
+        self._asked = ""
+        self._answers = _Answers()
+
+    @property
+    def reusable(self) -> bool:
+        """True once the server has shown that it keeps the connection, while nothing came unasked."""
+        return self._answers.kept and self._answers.empty
+
+    def request(self, command: Command) -> bytes:
+        """Write a request."""
+        self._asked = command.name
+        arguments = command.arguments
+        self._answers.kept = False
+        return encode_request(command.name, None if arguments is UNSET else arguments, keep=self._keep)
+
+    def receive(self, data: bytes) -> Sequence[Response]:
+        """Take bytes; give the answers they complete."""
+        return [self._read(text) for text in self._answers.receive(data)]
 
     def _read(self, text: bytes) -> Response:
         value = decode(text)
@@ -233,10 +261,51 @@ class BngBlasterClient:
         Raises:
             RemoteProtocolError: in the middle of an answer.
         """
-        self._kept = False
-        if self._held or self._framer.begun:
-            raise RemoteProtocolError("End of file", bytes(self._held[:64]))
+        self._answers.receive_eof()
         return ()
+
+
+class BngBlasterForwarder:
+    """The client's side for texts that are only passed on: a request that is encoded, the answer as it came.
+
+    What comes back is known to end where it does, not to be JSON.
+    """
+
+    def __init__(self) -> None:
+        self._answers = _Answers()
+
+    @property
+    def reusable(self) -> bool:
+        """True once the server has shown that it keeps the connection, while nothing came unasked."""
+        return self._answers.kept and self._answers.empty
+
+    def request(self, text: bytes) -> bytes:
+        """Write a request, which :func:`encode_request` has encoded."""
+        self._answers.kept = False
+        return text
+
+    def receive(self, data: bytes) -> Sequence[bytes]:
+        """Take bytes; give the answers they complete."""
+        return self._answers.receive(data)
+
+    def receive_eof(self) -> Sequence[bytes]:
+        """The server has closed.
+
+        Raises:
+            RemoteProtocolError: in the middle of an answer.
+        """
+        self._answers.receive_eof()
+        return ()
+
+
+def encode_request(name: str, arguments: object, *, keep: bool) -> bytes:
+    """Write a request; arguments that are None are left out. ``keep`` asks to keep the connection."""
+    request: dict[str, object] = {"command": name}
+    if arguments is not None:
+        request["arguments"] = arguments
+    if keep:
+        request["keep-alive"] = True
+    return encode(request)
 
 
 DIALECT = Dialect("bngblaster", ("unix",), BngBlasterServer, BngBlasterClient)

@@ -23,6 +23,7 @@ from bridle.wire.http_body import CHUNK_LINE_LIMIT, TRAILER_LIMIT, Body, Chunked
 from bridle.wire.http_client import REPLY_LIMIT, HttpClientConnection, HttpReply
 from bridle.wire.http_fields import HEADER_COUNT, TOKEN, Wrong, write_fields
 from bridle.wire.http_reader import HEAD_LIMIT, LINE_LIMIT, Reader
+from bridle.wire.http_stream import HttpStream, OutgoingBody
 
 __all__ = [
     "BODY_LIMIT",
@@ -37,6 +38,7 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "HttpServerConnection",
+    "HttpStream",
     "stock",
 ]
 
@@ -102,8 +104,9 @@ def stock(status: int, *, headers: Sequence[tuple[str, str]] = ()) -> HttpRespon
 class HttpServerConnection(Reader):
     """The server's side of one connection.
 
-    Every message of :meth:`receive` and :meth:`receive_eof` is answered once by :meth:`respond`, in order.
-    ``body_limit`` bounds a request's body, in bytes.
+    Every message of :meth:`receive` and :meth:`receive_eof` is answered once, in order: by :meth:`respond`,
+    or in pieces by :meth:`begin`, :meth:`write` and :meth:`end`. ``body_limit`` bounds a request's body, in
+    bytes.
     """
 
     def __init__(self, body_limit: int = BODY_LIMIT) -> None:
@@ -114,6 +117,8 @@ class HttpServerConnection(Reader):
         self._expecting = False
         self._method = ""
         self._target = ""
+        self._outgoing: OutgoingBody | None = None
+        self._last = False
         self.fault: str = ""
         """Why the client was refused, for a log; empty while it was not."""
 
@@ -199,15 +204,15 @@ class HttpServerConnection(Reader):
             LocalProtocolError: there is nothing to answer, or the answer cannot be written; another one may
                 then be given.
         """
-        if not self._unanswered:
-            raise LocalProtocolError("there is no request to answer")
+        if not self._unanswered or self._outgoing is not None:
+            raise self._not_now()
         kept = request is None or request.keep_alive
         version = request.version if request is not None else self._version or "1.0"
         last = not kept or self._ends_with(request, response)
         status = response.status
         if response.headers or status in _BODILESS_STATUSES or (last and kept and version == "1.1"):
             announced = last and kept and version == "1.1" and status not in _UNANNOUNCED
-            head = _write_head(version, response, date, announced)
+            head = _write_head(version, response, len(response.body), date, announced)
         else:
             before, between = _frame(version, status, response.content_type)
             head = b"%b%d%b%b\r\n\r\n" % (before, len(response.body), between, date)
@@ -219,9 +224,74 @@ class HttpServerConnection(Reader):
             return head
         return head + response.body
 
-    def _ends_with(self, request: HttpRequest | None, response: HttpResponse) -> bool:
+    def begin(self, request: HttpRequest, stream: HttpStream, date: bytes) -> bytes:
+        """Write the head of an answer that comes in pieces. Unless it has no body, as :attr:`streaming` says,
+        :meth:`write` and :meth:`end` have to follow.
+
+        Raises:
+            LocalProtocolError: as :meth:`respond`.
+        """
+        if not self._unanswered or self._outgoing is not None:
+            raise self._not_now()
+        unknown = stream.length is None and stream.status not in _BODILESS_STATUSES
+        chunked = unknown and request.version == "1.1"
+        last = not request.keep_alive or self._ends_with(request, stream) or (unknown and not chunked)
+        announced = last and request.keep_alive and request.version == "1.1"
+        head = _write_head(request.version, stream, stream.length, date, announced, chunked=chunked)
+        if stream.status in _BODILESS_STATUSES or request.method == "HEAD":
+            self._answered(last)
+        else:
+            self._outgoing = OutgoingBody(stream.length, chunked=chunked)
+            self._last = last
+        return head
+
+    @property
+    def streaming(self) -> bool:
+        """True between the head of an answer that comes in pieces and its end."""
+        return self._outgoing is not None
+
+    def write(self, piece: bytes) -> bytes:
+        """Write a piece of the answer that was begun.
+
+        Raises:
+            LocalProtocolError: none was, or there is more than was announced.
+        """
+        return self._begun_body().write(piece)
+
+    def end(self) -> bytes:
+        """Write the end of the answer that was begun.
+
+        Raises:
+            LocalProtocolError: none was, or there is less than was announced; the connection is of no use
+                then.
+        """
+        data = self._begun_body().end()
+        self._outgoing = None
+        self._answered(self._last or self._finishes())
+        return data
+
+    def _begun_body(self) -> OutgoingBody:
+        if self._outgoing is None:
+            raise LocalProtocolError("no answer has been begun")
+        return self._outgoing
+
+    def _not_now(self) -> LocalProtocolError:
+        if self._outgoing is not None:
+            return LocalProtocolError("another answer has not come to its end")
+        return LocalProtocolError("there is no request to answer")
+
+    def _answered(self, last: bool) -> None:
+        self._unanswered -= 1
+        if last:
+            self._seal()
+            self._unanswered = 0
+
+    def _ends_with(self, request: HttpRequest | None, response: HttpResponse | HttpStream) -> bool:
         if request is None or response.close:
             return True
+        return self._finishes()
+
+    def _finishes(self) -> bool:
         return self._finishing and self._unanswered == 1 and not self.begun
 
     def _refuse(self, status: int, text: str) -> None:
@@ -298,13 +368,24 @@ def _status_line(version: str, status: int) -> bytes:
     return f"HTTP/{version} {status} {_phrase(status)}\r\n".encode("ascii")
 
 
-def _write_head(version: str, response: HttpResponse, date: bytes, announced: bool) -> bytes:
+def _write_head(
+    version: str,
+    response: HttpResponse | HttpStream,
+    length: int | None,
+    date: bytes,
+    announced: bool,
+    *,
+    chunked: bool = False,
+) -> bytes:
     """The head in full: fields sorted by name, as Kea has them."""
     fields = [("Date", date.decode("ascii"))]
     if announced:
         fields.append(("Connection", "close"))
     if response.status not in _BODILESS_STATUSES:
-        fields.append(("Content-Length", str(len(response.body))))
+        if length is not None:
+            fields.append(("Content-Length", str(length)))
+        if chunked:
+            fields.append(("Transfer-Encoding", "chunked"))
         if response.content_type:
             fields.append(("Content-Type", response.content_type))
     for name, value in response.headers:

@@ -1,0 +1,1 @@
+"""BNG Blaster's controller: instances of bngblaster, started, stopped and asked over HTTP."""

@@ -1,0 +1,66 @@
+"""The controller as an ASGI application, and its place in the agent."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bridle.agent.bngblaster.controller import Controller
+from bridle.agent.bngblaster.description import describe
+from bridle.agent.bngblaster.operations import OPERATIONS, Perform, answer_json
+from bridle.agent.bngblaster.refusal import Refusal, not_found
+from bridle.server.asgi import AsgiPages
+
+__all__ = ["PATHS", "pages"]
+
+PATHS = ("/api/v1", "/metrics", "/openapi.json")
+
+
+def pages(controller: Controller) -> AsgiPages:
+    """The controller's paths."""
+    description = describe()
+
+    async def openapi(request: Request) -> Response:
+        return answer_json(description)
+
+    routes = [
+        Route(one.path, _endpoint(controller, one.perform), methods=[one.method], name=one.name)
+        for one in OPERATIONS
+    ]
+    routes.append(Route("/openapi.json", openapi, methods=["GET"]))
+    handlers = {Refusal: _refused, HTTPException: _without_route}
+    application = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
+    # A slash more or less is another path, as it is in the original.
+    application.router.redirect_slashes = False
+    return AsgiPages(application, PATHS)
+
+
+def _endpoint(controller: Controller, perform: Perform) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await perform(controller, request)
+
+    return endpoint
+
+
+async def _refused(request: Request, refusal: Refusal) -> Response:
+    """A refusal in the original's two forms."""
+    if refusal.plain:
+        content, kind = refusal.text.encode("utf-8", "backslashreplace"), "text/plain; charset=utf-8"
+    else:
+        content = msgspec.json.encode({"message": refusal.text})
+        kind = "application/json; charset=utf-8"
+    headers = {"Content-Type": kind, "X-Content-Type-Options": "nosniff"}
+    return Response(content + b"\n", refusal.status, headers)
+
+
+async def _without_route(request: Request, error: HTTPException) -> Response:
+    """No route has this path, or not with this method; the original says no more than that, either."""
+    if error.status_code == 404:
+        return await _refused(request, Refusal(404, not_found().text, plain=True))
+    return Response(status_code=error.status_code, headers=error.headers)
