@@ -16,9 +16,11 @@ from bridle.core.errors import (
     DeadlineExceeded,
     DeclarationError,
     EndpointError,
+    ForbiddenError,
     LocalProtocolError,
     ProtocolError,
     RemoteProtocolError,
+    TooManyError,
     TransportError,
     UnknownCommandError,
 )
@@ -28,6 +30,8 @@ from bridle.core.results import Result
 PARENTS = {
     BridleError: (Exception,),
     CommandError: (BridleError,),
+    ForbiddenError: (CommandError,),
+    TooManyError: (CommandError,),
     ArgumentError: (BridleError,),
     ConfigurationError: (BridleError,),
     DeclarationError: (BridleError, TypeError),

@@ -27,6 +27,7 @@ EXPECTED = [
     (Result.EMPTY, 3, 404, "warning", 404, errno.ENXIO, 404, 3),
     (Result.CONFLICT, 4, 409, "error", 409, errno.EEXIST, 409, 4),
     (Result.FATAL, 5, 503, "error", 500, errno.ENOTRECOVERABLE, 500, 5),
+    (Result.FORBIDDEN, 403, 403, "error", 403, errno.EACCES, 403, 77),
 ]
 
 every_row = pytest.mark.parametrize("line", TABLE, ids=lambda line: line.result.name)
@@ -71,8 +72,8 @@ def test_a_result_comes_back_from_an_http_status(line: Row) -> None:
 
 
 @every_row
-def test_an_exit_status_is_the_result_itself(line: Row) -> None:
-    assert line.exit == line.result
+def test_an_exit_status_is_the_result_itself_unless_it_is_too_large_for_one(line: Row) -> None:
+    assert line.exit == (ExitStatus.FORBIDDEN if line.result is Result.FORBIDDEN else line.result)
 
 
 @pytest.mark.parametrize("column", ["result", "fault", "errno", "http", "exit"])
@@ -133,7 +134,7 @@ def test_an_unknown_errno_is_an_error(code: int) -> None:
 @pytest.mark.parametrize(
     ("status", "result"),
     [(201, Result.SUCCESS), (204, Result.SUCCESS), (299, Result.SUCCESS)]
-    + [(status, Result.ERROR) for status in (100, 199, 300, 302, 401, 403, 405, 408, 413, 502, 503, 0)],
+    + [(status, Result.ERROR) for status in (100, 199, 300, 302, 401, 405, 408, 413, 502, 503, 0)],
 )
 def test_an_http_status_without_a_row_is_judged_by_its_class(status: int, result: Result) -> None:
     assert from_http(status) is result
@@ -146,5 +147,6 @@ def test_exit_statuses_beside_the_results_are_those_of_sysexits() -> None:
         "UNAVAILABLE": 69,
         "TIMEOUT": 75,
         "PROTOCOL": 76,
+        "FORBIDDEN": 77,
         "INTERRUPTED": 130,
     }

@@ -49,13 +49,15 @@ def held_by(kind: type[Daemon], value: dict[str, JSON]) -> Held:
 @pytest.mark.parametrize("kind", DAEMONS)
 def test_access_is_read_and_told(kind: type[Daemon]) -> None:
     held = held_by(kind, {"access": POLICY})
-    assert held.policy is not None
-    reader = held.policy.role_of(Peer(transport="unix", user="reader"))
-    assert held.policy.governs(Peer(transport="unix"))
-    assert held.policy.decide(reader, Command("status-get")).allowed
-    assert not held.policy.decide(reader, Command("shutdown")).allowed
+    assert held.access is not None
+    policy = held.access.policy
+    assert policy is not None
+    reader = policy.role_of(Peer(transport="unix", user="reader"))
+    assert policy.governs(Peer(transport="unix"))
+    assert policy.decide(reader, Command("status-get")).allowed
+    assert not policy.decide(reader, Command("shutdown")).allowed
     assert held.value["access"] == POLICY
-    assert held_by(kind, {}).policy is None
+    assert held_by(kind, {}).access is None
 
 
 @pytest.mark.parametrize("kind", [Agent, Dhcp4, Dhcp6, D2])
@@ -63,9 +65,11 @@ def test_access_is_read_and_told(kind: type[Daemon]) -> None:
 def test_kea_s_library_is_read_as_roles(kind: type[Daemon], library: str) -> None:
     entry: JSON = {"library": library, "parameters": POLICY}
     held = held_by(kind, {"hooks-libraries": [entry]})
-    assert held.policy is not None
-    assert list(held.policy.roles) == ["reader"]
-    assert not held.policy.governs(Peer(transport="unix"))
+    assert held.access is not None
+    policy = held.access.policy
+    assert policy is not None
+    assert list(policy.roles) == ["reader"]
+    assert not policy.governs(Peer(transport="unix"))
     assert held.value["hooks-libraries"] == [entry]
 
 
@@ -92,9 +96,11 @@ def test_access_is_a_map(kind: type[Daemon]) -> None:
 
 def test_a_daemon_s_own_secrets_are_masked() -> None:
     held = held_by(Thermostat, {"access": {**POLICY, "secrets": ["room"]}})
-    assert held.policy is not None
+    assert held.access is not None
+    policy = held.access.policy
+    assert policy is not None
     value: JSON = {"pairing-code": "1", "room": "2", "password": "3", "target": 4}
-    masked = held.policy.redaction.masked(value)
+    masked = policy.redaction.masked(value)
     assert isinstance(masked, dict)
     assert [name for name, item in masked.items() if item == "********"] == [
         "pairing-code",

@@ -96,7 +96,7 @@ class Audit:
     async def open(cls, settings: AuditSettings, redact: Redactor) -> Audit:
         """Open the file, or begin it, beside the event loop; what a crash left is repaired.
 
-        ``redact`` makes of a command's name and arguments what may be written of them.
+        ``redact`` makes of a command what may be written of its arguments.
 
         Raises:
             ConfigurationError: the file or its key cannot be used; the text says what to do.

@@ -159,7 +159,7 @@ class Guard:
         try:
             outcome = run(command)
         except BaseException:
-            self._abandon(ticket)
+            self.abandon(ticket)
             raise
         if isinstance(outcome, Response):
             return self.settle(ticket, outcome)
@@ -173,7 +173,7 @@ class Guard:
             outcome = run(ticket.command)
             response = outcome if isinstance(outcome, Response) else await outcome
         except BaseException:
-            self._abandon(ticket)
+            self.abandon(ticket)
             raise
         return await self.conclude(ticket, response)
 
@@ -181,7 +181,7 @@ class Guard:
         try:
             response = await outcome
         except BaseException:
-            self._abandon(ticket)
+            self.abandon(ticket)
             raise
         return self.settle(ticket, response)
 
@@ -313,7 +313,7 @@ class Guard:
                 return audit.undurable()
         return self._shown(ticket, response)
 
-    def _abandon(self, ticket: Ticket) -> None:
+    def abandon(self, ticket: Ticket) -> None:
         """A command ended without an answer."""
         ticket.end()
         if ticket.audit is not None:
@@ -384,13 +384,12 @@ def _with_role(peer: Peer, role: Role | None) -> Peer:
 
 
 def _forbidden() -> Response:
-    return Response(Result.FORBIDDEN, "Forbidden", error=ForbiddenError("Forbidden", Result.FORBIDDEN))
+    return ForbiddenError("Forbidden").response
 
 
 def _unauthorized() -> Response:
-    text = "unauthorized"
-    return Response(Result.UNAUTHORIZED, text, error=ForbiddenError(text, Result.UNAUTHORIZED))
+    return ForbiddenError("unauthorized", status=401).response
 
 
 def _excess(excess: Excess) -> Response:
-    return Response(Result.ERROR, excess.text, error=TooManyError(excess.text, wait=excess.wait))
+    return TooManyError(excess.text, wait=excess.wait).response

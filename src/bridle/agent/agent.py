@@ -17,6 +17,7 @@ from bridle.access.tls import client_context
 from bridle.agent.configuration import AgentSettings, agent_channels, describe, read_settings
 from bridle.agent.forwarding import Service, ServiceSettings, make_service, not_configured
 from bridle.core.errors import RemoteProtocolError
+from bridle.core.manager import Outcome
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.results import Result
 from bridle.core.version import VERSION
@@ -25,12 +26,13 @@ from bridle.daemon.daemon import Daemon, Phrases
 from bridle.daemon.document import Document
 from bridle.daemon.plugins import Plugins
 from bridle.server import Answer, Pages
-from bridle.server.http import answer_with
+from bridle.server.http import answer_with, refusal_of
 from bridle.wire.http import HttpResponse
 from bridle.wire.kea_http import error, wrap_raw
 from bridle.wire.kea_messages import EnvelopeError, addressed_services, decode_answer, encode_answer
 
 if TYPE_CHECKING:
+    from bridle.access.guard import Guard, Ticket
     from bridle.agent.bngblaster.controller import Controller
     from bridle.agent.bngblaster.settings import ControllerSettings
 
@@ -81,7 +83,7 @@ class Agent(Daemon):
     def __init__(self, *, listen: tuple[str, int] | None = None) -> None:
         self._listen = listen
         self._services: dict[str, Service] = {}
-        self._own = answer_with(self.manager.process_command)
+        self._own = answer_with(self._execute)
         self._plugins = Plugins(self.manager)
         self._controller: Controller | None = None
         self._pages: Pages | None = None
@@ -160,6 +162,10 @@ class Agent(Daemon):
         if self._controller is not None:
             self._controller.close()
 
+    def _execute(self, command: Command) -> Outcome:
+        guard, run = self.guard, self.manager.process_command
+        return run(command) if guard is None else guard.execute(command, run)
+
     def answer(self, command: Command) -> HttpResponse | Awaitable[HttpResponse]:
         """Answer a command, or have it answered by the services that it names."""
         try:
@@ -173,9 +179,53 @@ class Agent(Daemon):
         return self._own(command)
 
     async def _forward(self, command: Command, services: tuple[str, ...]) -> HttpResponse:
+        guard = self.guard
+        if guard is not None:
+            return await self._forward_guarded(guard, command, services)
         if len(services) == 1:
             return wrap_raw([await self._ask(command, services[0])])
         return wrap_raw(await asyncio.gather(*(self._ask(command, name) for name in services)))
+
+    async def _forward_guarded(
+        self, guard: Guard, command: Command, services: tuple[str, ...]
+    ) -> HttpResponse:
+        """Each service is decided by itself. Where all refuse for who asks, so does HTTP."""
+        tickets = [guard.admit(command, service=name) for name in services]
+        refusals = [ticket for ticket in tickets if isinstance(ticket, Response)]
+        if len(refusals) == len(tickets):
+            refused = refusal_of(refusals[0])
+            if refused is not None:
+                return refused
+        return wrap_raw(
+            await asyncio.gather(
+                *(
+                    self._ask_guarded(guard, ticket, name)
+                    for ticket, name in zip(tickets, services, strict=True)
+                )
+            )
+        )
+
+    async def _ask_guarded(self, guard: Guard, ticket: Ticket | Response, name: str) -> bytes:
+        if isinstance(ticket, Response):
+            return encode_answer(ticket)
+        refusal = await guard.intend(ticket) if ticket.writes else None
+        if refusal is not None:
+            return encode_answer(refusal)
+        try:
+            answer = await self._ask(ticket.command, name)
+            response = decode_answer(answer)
+        except RemoteProtocolError:
+            # JSON, but no answer that could be looked into: it is not shown to whom something is kept from.
+            response = Response(arguments=msgspec.Raw(answer))
+            if not guard.shows_all(ticket):
+                text = f"the answer of {name} cannot be looked into, and so not be shown"
+                response = Response(Result.ERROR, text)
+                answer = encode_answer(response)
+        except BaseException:
+            guard.abandon(ticket)
+            raise
+        shown = await guard.conclude(ticket, response) if ticket.writes else guard.settle(ticket, response)
+        return answer if shown is response else encode_answer(shown)
 
     async def _ask(self, command: Command, name: str) -> bytes:
         try:

@@ -4,7 +4,7 @@
 
     BridleError
     ├── CommandError            a command was answered with a result other than success
-    │   ├── ForbiddenError      the peer may not run it, or has to say who it is first
+    │   ├── ForbiddenError      the peer may not run it, or not without TLS
     │   └── TooManyError        the peer asks for more than its limits allow; says how long to wait
     ├── ArgumentError           an argument is missing, unknown, or of the wrong type
     ├── ConfigurationError      a configuration cannot be used; says file:line.column
@@ -22,6 +22,7 @@
 from __future__ import annotations
 
 from bridle.core.messages import Command, Path, Response
+from bridle.core.results import Result
 
 __all__ = [
     "ArgumentError",
@@ -80,8 +81,12 @@ class CommandError(BridleError):
 
 
 class ForbiddenError(CommandError):
-    """A command was refused for who asked: result 403 where the peer may not run it, 401 where it has to say
-    who it is first, or to come over TLS."""
+    """A command was refused for who asked: the peer may not run it; or it has to come over TLS, where the
+    ``status`` of HTTP is 401."""
+
+    def __init__(self, text: str, *, status: int = 403) -> None:
+        super().__init__(text, Result.FORBIDDEN)
+        self.status = status
 
 
 class TooManyError(CommandError):

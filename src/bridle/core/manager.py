@@ -20,7 +20,7 @@ from bridle.core.messages import JSON, Command, Response
 from bridle.core.results import Result
 from bridle.core.signatures import Handler, Signature
 
-__all__ = ["Access", "CommandDefinition", "CommandManager", "Outcome", "command"]
+__all__ = ["NO_OTHERS", "Access", "CommandDefinition", "CommandManager", "Outcome", "command"]
 
 Access: TypeAlias = Literal["read", "write"]
 Outcome: TypeAlias = Response | Awaitable[Response]
@@ -34,7 +34,7 @@ _log = logging.getLogger("bridle.core")
 _SUCCESS = Response()
 # What handlers mostly return: neither a response nor anything to wait for.
 _VALUES = frozenset({dict, list, str, int, float, bool})
-_NO_OTHERS: Mapping[str, CommandDefinition] = MappingProxyType({})
+NO_OTHERS: Mapping[str, CommandDefinition] = MappingProxyType({})
 
 
 class CommandDefinition:
@@ -167,7 +167,7 @@ class CommandManager:
         self._after = tuple(known for known in self._after if known != hook)
 
     def process_command(
-        self, command: Command, others: Mapping[str, CommandDefinition] = _NO_OTHERS
+        self, command: Command, others: Mapping[str, CommandDefinition] = NO_OTHERS
     ) -> Outcome:
         """Answer a command: a response, or an awaitable of one where the handler is a coroutine function.
 

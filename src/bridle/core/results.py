@@ -1,8 +1,7 @@
 """The one table of results: what a command's outcome is called on every wire, and back.
 
-Codes 0 to 4 are those of Kea's management API and the core's own; 5 is Kea 3.2's, 401 and 403 are those of
-Kea's access control (``facts/kea.md`` §3). The other columns are the
-codes of the real programs (``facts/kea.md`` §1.5, ``facts/kamailio.md`` §1.4, ``facts/bngblaster.md`` §1.4,
+Codes 0 to 4 are those of Kea's management API and the core's own; 5 is Kea 3.2's, 403 that of its access
+control (``facts/kea.md`` §3). The other columns are the codes of the real programs (``facts/kea.md`` §1.5, ``facts/kamailio.md`` §1.4, ``facts/bngblaster.md`` §1.4,
 ``facts/pacemaker.md`` §6). No second mapping exists anywhere.
 """
 
@@ -24,7 +23,6 @@ class Result(enum.IntEnum):
     EMPTY = 3
     CONFLICT = 4
     FATAL = 5
-    UNAUTHORIZED = 401
     FORBIDDEN = 403
 
 
@@ -44,7 +42,8 @@ class Row(NamedTuple):
     """One result in every vocabulary.
 
     ``fault`` is Kamailio's fault code (None: a reply), ``status`` and ``code`` are BNG Blaster's, ``errno``
-    is Pacemaker's positive return code, ``http`` a REST status, ``exit`` a process's exit status.
+    is Pacemaker's positive return code, ``http`` a REST status, ``exit`` a process's exit status: the result itself, and that of ``sysexits.h`` for
+    what is forbidden.
     """
 
     result: Result
@@ -63,7 +62,6 @@ TABLE: tuple[Row, ...] = (
     Row(Result.EMPTY, 404, "warning", 404, errno.ENXIO, 404, 3),
     Row(Result.CONFLICT, 409, "error", 409, errno.EEXIST, 409, 4),
     Row(Result.FATAL, 503, "error", 500, errno.ENOTRECOVERABLE, 500, 5),
-    Row(Result.UNAUTHORIZED, 401, "error", 401, errno.EPERM, 401, ExitStatus.FORBIDDEN),
     Row(Result.FORBIDDEN, 403, "error", 403, errno.EACCES, 403, ExitStatus.FORBIDDEN),
 )
 

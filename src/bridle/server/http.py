@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bridle.core.errors import ForbiddenError, TooManyError
 from bridle.core.manager import Outcome
 from bridle.core.messages import Command, Peer, Response
 from bridle.core.results import Result
@@ -19,11 +20,12 @@ from bridle.net.stream import CANCELLED
 from bridle.server.channel import GRACE, Answer, HttpSettings, Pages
 from bridle.wire.http import HttpRequest, HttpResponse, HttpStream, stock
 from bridle.wire.kea_http import read_request, wrap
+from bridle.wire.kea_messages import encode_answer
 
 if TYPE_CHECKING:
     from bridle.access.passwords import Verdict
 
-__all__ = ["HttpChannel", "HttpCommands", "answer_with"]
+__all__ = ["HttpChannel", "HttpCommands", "answer_with", "refusal_of"]
 
 _log = logging.getLogger("bridle.server")
 
@@ -53,7 +55,25 @@ def answer_with(execute: Callable[[Command], Outcome]) -> Answer:
     return answer
 
 
+def refusal_of(response: Response) -> HttpResponse | None:
+    """The answer to a request whose command was refused for who asked, or for how often; None for others.
+
+    As Kea's: a status, and a map that is in no list (``facts/kea.md`` §3).
+    """
+    error = response.error
+    if isinstance(error, ForbiddenError):
+        return HttpResponse(error.status, encode_answer(response))
+    if isinstance(error, TooManyError):
+        wait = (("Retry-After", str(max(1, math.ceil(error.wait)))),) if error.wait else ()
+        return HttpResponse(429 if error.wait else 413, encode_answer(response), wait)
+    return None
+
+
 def _write(command: Command, response: Response) -> HttpResponse:
+    if response.error is not None:
+        refused = refusal_of(response)
+        if refused is not None:
+            return refused
     try:
         return wrap([response])
     except Exception as error:

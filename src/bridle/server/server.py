@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bridle.core.errors import EndpointError
-from bridle.core.manager import CommandManager
+from bridle.core.manager import NO_OTHERS, CommandDefinition, CommandManager, Outcome
+from bridle.core.messages import Command
 from bridle.core.version import VERSION
 from bridle.net.endpoint import Endpoint
 from bridle.server.channel import GRACE, Answer, Channel, HttpSettings, Pages
@@ -19,6 +20,8 @@ from bridle.server.sockets import SocketChannel, open_channel
 from bridle.wire.dialect import dialect
 
 if TYPE_CHECKING:
+    from bridle.access.guard import Guard
+    from bridle.net.stream import Execute
     from bridle.server.ctl import Ctl
 
 __all__ = ["SOCKET_MODE", "Server"]
@@ -56,6 +59,7 @@ class Server:
         self._answer = answer
         self._banner = banner
         self._pages = pages
+        self._guard: Guard | None = None
         self._channels: list[Channel] = []
         self._retired: list[Channel] = []
 
@@ -85,9 +89,27 @@ class Server:
             transports = ", ".join(known.transports)
             raise EndpointError(f"cannot listen on '{endpoint}': {known.name} travels on {transports}")
         if endpoint.dialect in CTL_DIALECTS:
-            execute = functools.partial(self._manager.process_command, others=self._ctl.definitions)
+            execute = self._guarded(self._ctl.definitions)
             return await open_channel(endpoint, known, execute, CTL_SOCKET_MODE)
-        return await open_channel(endpoint, known, self._manager.process_command, SOCKET_MODE)
+        return await open_channel(endpoint, known, self._guarded(), SOCKET_MODE)
+
+    def use_guard(self, guard: Guard | None) -> None:
+        """Ask this guard about every command from now on, on all channels; None: nobody."""
+        self._guard = guard
+
+    def _guarded(self, others: Mapping[str, CommandDefinition] = NO_OTHERS) -> Execute:
+        """The way of a command from a channel to the manager. ``others`` are commands of that channel."""
+        manager = self._manager
+        run = functools.partial(manager.process_command, others=others) if others else manager.process_command
+
+        def find(name: str) -> CommandDefinition | None:
+            return manager.definition(name) or others.get(name)
+
+        def execute(command: Command) -> Outcome:
+            guard = self._guard
+            return run(command) if guard is None else guard.execute(command, run, find)
+
+        return execute
 
     @functools.cached_property
     def _ctl(self) -> Ctl:
@@ -111,7 +133,7 @@ class Server:
         from bridle.net.http import HttpListener
         from bridle.server.http import HttpChannel, HttpCommands, answer_with
 
-        answer = self._answer or answer_with(self._manager.process_command)
+        answer = self._answer or answer_with(self._guarded())
         commands = HttpCommands(answer, self._banner, settings, self._pages)
         listener = await HttpListener.open(endpoint.host, endpoint.port, commands, ssl_context=settings.tls)
         real = msgspec.structs.replace(endpoint, port=listener.address[1])
