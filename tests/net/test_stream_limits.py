@@ -331,9 +331,7 @@ async def test_small_requests_are_served_whatever_is_held(path: Path, commands: 
 
 
 @on_virtual_clock
-async def test_of_answers_that_nobody_takes_in_the_oldest_are_dropped(
-    path: Path, commands: Commands
-) -> None:
+async def test_of_answers_that_nobody_takes_in_the_oldest_are_dropped(path: Path, commands: Commands) -> None:
     async with listening(path, commands.process_command) as listener:
         listener.answers.limit = 3_000_000
         async with AsyncExitStack() as stack:

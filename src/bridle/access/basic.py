@@ -12,6 +12,7 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path as FilePath
 
+from bridle.access.secrets import check_secret_file
 from bridle.core.errors import ConfigurationError
 from bridle.core.messages import JSON, Path
 
@@ -57,7 +58,10 @@ Locate = Callable[[Path], str]
 class _Reader:
     """Reads one ``authentication`` map; ``locate`` says where its values stand."""
 
-    def __init__(self, value: Mapping[str, JSON], path: Path, locate: Locate) -> None:
+    def __init__(
+        self, value: Mapping[str, JSON], path: Path, locate: Locate, *, allow_readable: bool = False
+    ) -> None:
+        self._allow_readable = allow_readable
         self._value = value
         self._path = path
         self._locate = locate
@@ -111,6 +115,7 @@ class _Reader:
 
     def _first_line(self, name: str) -> str:
         full = FilePath(f"{self._directory}/{name}")
+        check_secret_file(str(full), "password file", self._path, allowed=self._allow_readable)
         try:
             content = full.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -133,13 +138,14 @@ def _wrong_type(name: str, path: Path) -> ConfigurationError:
 
 
 def read_authentication(
-    value: Mapping[str, JSON], path: Path, locate: Locate, *, realm: str
+    value: Mapping[str, JSON], path: Path, locate: Locate, *, realm: str, allow_readable: bool = False
 ) -> BasicAuthentication:
     """Read an ``authentication`` map that stands at ``path`` of a configuration.
 
-    ``realm`` is the default. Files hold one line (Kea 3.x; 2.2 took the whole file, newline included).
+    ``realm`` is the default. Files that others can read are refused unless they may be
+    (``allow_readable``). Files hold one line (Kea 3.x; 2.2 took the whole file, newline included).
 
     Raises:
         ConfigurationError: with Kea's texts (``facts/kea.md`` §2.3).
     """
-    return _Reader(value, path, locate).read(realm)
+    return _Reader(value, path, locate, allow_readable=allow_readable).read(realm)

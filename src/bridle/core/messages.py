@@ -118,6 +118,8 @@ class Command(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     ``services`` names the services that the peer addressed; empty means the receiver itself.
     ``tag`` belongs to the dialect that read the command: whatever it needs to write the answer.
+    ``request_id`` names the request in logs, and ``traceparent`` the trace that it is part of (W3C Trace
+    Context), where they are known: over HTTP.
     """
 
     name: str
@@ -126,6 +128,8 @@ class Command(msgspec.Struct, frozen=True, eq=False, gc=False):
     services: tuple[str, ...] = ()
     source: Source | None = None
     tag: object = None
+    request_id: str = ""
+    traceparent: str = ""
 
     @property
     def arguments(self) -> JSON | UnsetType:

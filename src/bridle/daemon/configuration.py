@@ -21,7 +21,7 @@ import msgspec
 
 from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON
-from bridle.daemon.channels import ChannelSettings, ControlChannels
+from bridle.daemon.channels import ChannelSettings, ControlChannels, check_safety
 from bridle.daemon.document import Document, read_file
 from bridle.wire import kea_json
 
@@ -96,6 +96,8 @@ class ConfigurationOwner:
         self._document: Document | None = None
         self._asked: Document | None = None
         self._changed = clock()
+        self.allow_unauthenticated: bool = False
+        """Whether channels that other machines can reach may be without authentication of their own."""
 
     @property
     def held(self) -> Held:
@@ -129,7 +131,8 @@ class ConfigurationOwner:
         root = self._daemon.root
         try:
             settings = self._daemon.check_configuration(document)
-            self._daemon.control_channels(document)
+            for channel in self._daemon.control_channels(document):
+                check_safety(channel, allowed=self.allow_unauthenticated)
         except ConfigurationError as error:
             raise document.placed(error, [root]) from error
         value = self._daemon.describe_configuration(settings, document)
@@ -236,6 +239,8 @@ class ConfigurationOwner:
                 read_file, self.shown_file, daemon.root, rootless=daemon.rootless
             )
             held = await self._change(document, force=True)
+            if self._channels is not None:
+                self._channels.renew_certificates()
             for warning in document.warnings:
                 _log.warning("%s", warning)
             return held

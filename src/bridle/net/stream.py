@@ -40,6 +40,8 @@ __all__ = [
     "WRITE_BATCH",
     "WRITE_TIMEOUT",
     "Execute",
+    "PeerOf",
+    "SecureConnection",
     "StreamConnection",
     "StreamListener",
     "answer_of",
@@ -104,6 +106,7 @@ class StreamConnection(TimedConnection, Connection):
     _partial = 0  # bytes of what is worked on, or of what has not come whole
     _unsent = 0
     _served = False
+    _rested = 0.0  # when nothing was left to do, where no time is counted then
     _blocked = False
     _reading = True
     _half_closed = False
@@ -201,9 +204,9 @@ class StreamConnection(TimedConnection, Connection):
             return False
         self._half_closed = True
         self._queue.extend(self._dialect.receive_eof())
-        if self._task is None and not self._blocked:
+        if self._idle:
             self._work()
-        return not self._ending and self._transport.can_write_eof()
+        return self._transport.can_write_eof() and not self._ending
 
     def pause_writing(self) -> None:
         self._blocked = True
@@ -282,7 +285,10 @@ class StreamConnection(TimedConnection, Connection):
             if self._held:
                 self._partial, self._held = self._held, 0
                 self._account()
-            self._touch(self._dialect.idle_timeout)
+            timeout = self._dialect.idle_timeout
+            self._touch(timeout)
+            if timeout is None:
+                self._rested = self._loop.time()
 
     async def _wait(self, command: Command, outcome: Awaitable[Response]) -> None:
         try:
@@ -331,7 +337,8 @@ class StreamConnection(TimedConnection, Connection):
         if not served:
             return not self._blocked
         timeout = WRITE_TIMEOUT if self._blocked else self._dialect.idle_timeout
-        return timeout is None or self._deadline - now <= timeout - SILENCE
+        silence = now - self._rested if timeout is None else timeout - (self._deadline - now)
+        return silence >= SILENCE
 
     def give_way(self, text: str, *, linger: bool = True) -> bool:
         """End with the words ``text``, and hold nothing any more; False: something is being worked on."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from bridle.core.manager import Outcome
 from bridle.core.messages import Command, Peer, Response
@@ -14,7 +15,9 @@ from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
 from bridle.net.http import HttpListener
 from bridle.net.stream import CANCELLED
+from bridle.server.browsers import Doorkeeper, traceparent_of, with_headers
 from bridle.server.channel import GRACE, Answer, HttpSettings
+from bridle.server.exposure import is_loopback
 from bridle.wire.http import HttpRequest, HttpResponse, stock
 from bridle.wire.kea_http import read_request, wrap
 
@@ -59,13 +62,35 @@ def _write(command: Command, response: Response) -> HttpResponse:
 class HttpCommands:
     """HTTP requests to commands, for one listener: what Kea's HTTP channels check, in their order."""
 
-    def __init__(self, answer: Answer, banner: str | Callable[[], str], settings: HttpSettings) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        banner: str | Callable[[], str],
+        settings: HttpSettings,
+        *,
+        name: str = "localhost",
+    ) -> None:
+        """``name`` is the host that the listener was asked to listen on."""
         self._answer = answer
         self._banner = banner
+        self._name = name
+        self.use(settings)
+
+    def use(self, settings: HttpSettings) -> None:
+        """Let other settings hold for the requests to come."""
         self.settings = settings
+        self._door = Doorkeeper(self._name, settings)
 
     def __call__(self, request: HttpRequest, peer: Peer) -> HttpResponse | Awaitable[HttpResponse]:
-        """Answer a request: syntax first, then who asks, then the command (``facts/kea.md`` §2.1)."""
+        """Answer a request: where it comes from, syntax, who asks, then the command (``facts/kea.md``
+        §2.1)."""
+        refusal = self._door.refusal(request)
+        if "origin" in request.headers:
+            answer = self._answered(request, peer) if refusal is None else refusal
+            return self._opened(answer, self._door.opens(request))
+        return self._answered(request, peer) if refusal is None else self._dressed(refusal)
+
+    def _answered(self, request: HttpRequest, peer: Peer) -> HttpResponse | Awaitable[HttpResponse]:
         if request.method in ("GET", "HEAD") and request.target == "/":
             authentication = self.settings.authentication
             if authentication is not None and authentication.required:
@@ -74,6 +99,11 @@ class HttpCommands:
                 banner = self._banner if isinstance(self._banner, str) else self._banner()
             return self._dressed(HttpResponse(200, banner.encode(), content_type="text/plain"))
         command = read_request(request, peer)
+        if isinstance(command, Command):
+            # Nobody else has seen it yet: it need not be made anew.
+            force_setattr(command, "request_id", request.id)
+            if "traceparent" in request.headers:
+                force_setattr(command, "traceparent", traceparent_of(request))
         if isinstance(command, HttpResponse) and command.status != 200:
             return self._dressed(command)
         authentication = self.settings.authentication
@@ -91,8 +121,19 @@ class HttpCommands:
         return self._dress_later(answer) if self.settings.headers else answer
 
     def _dressed(self, response: HttpResponse) -> HttpResponse:
-        extra = self.settings.headers
-        return msgspec.structs.replace(response, headers=response.headers + extra) if extra else response
+        return with_headers(response, self.settings.headers)
+
+    @staticmethod
+    def _opened(
+        answer: HttpResponse | Awaitable[HttpResponse], extra: tuple[tuple[str, str], ...]
+    ) -> HttpResponse | Awaitable[HttpResponse]:
+        if isinstance(answer, HttpResponse):
+            return with_headers(answer, extra)
+
+        async def later() -> HttpResponse:
+            return with_headers(await answer, extra)
+
+        return later() if extra else answer
 
     async def _dress_later(self, answer: Awaitable[HttpResponse]) -> HttpResponse:
         return self._dressed(await answer)
@@ -105,19 +146,13 @@ class HttpChannel:
         self.endpoint = endpoint
         self._listener = listener
         self._commands = commands
-        self._tls = commands.settings.tls
+        self.exposed: bool = not is_loopback(listener.address[0])
 
     def update(self, settings: HttpSettings) -> None:
         """Use other settings for the requests and the TLS handshakes to come."""
-        self._commands.settings = settings
-        if self._tls is None or settings.tls is None or settings.certificate is None:
-            return
-        # The listener keeps its context; what it is made of can be renewed in it.
-        try:
-            self._tls.load_cert_chain(*settings.certificate)
-            self._tls.verify_mode = settings.tls.verify_mode
-        except OSError as error:
-            _log.error("%s goes on with its old certificate: %s", self.endpoint, error)
+        self._commands.use(settings)
+        if self._listener.ssl_context is not None and settings.tls is not None:
+            self._listener.ssl_context = settings.tls
 
     def retire(self) -> None:
         """Take no new connections; each open one ends with its next answer, or when it is idle."""

@@ -65,9 +65,9 @@ class HttpRequest(Struct, frozen=True):
 
     ``method`` is in upper case, ``target`` as it was sent. ``version`` is ``1.1`` or ``1.0``; Kea treats
     every other one as 1.0. ``headers`` has names in lower case, the last one of each; values keep trailing
-    blanks, which Kea tells apart. ``keep_alive`` is what the client asked for. ``id`` names the request in logs
-    and in its answer: what the client chose (``X-Request-ID``), or what it was given; empty where requests
-    are not named.
+    blanks, which Kea tells apart. ``keep_alive`` is what the client asked for. ``id`` names the request in
+    logs and in its answer: what the client chose (``X-Request-ID``), or what it was given; empty where
+    requests are not named.
     """
 
     method: str
@@ -108,9 +108,9 @@ class HttpServerConnection(Reader):
     """The server's side of one connection.
 
     Every message of :meth:`receive` and :meth:`receive_eof` is answered once by :meth:`respond`, in order.
-    ``body_limit`` bounds a request's body, in bytes. ``fixed`` are header lines, each with its end, that stand
-    behind Kea's own in every answer which has no such header itself. ``identify`` names the requests that
-    come without a usable name; where it is given, each answer tells the name of its request.
+    ``body_limit`` bounds a request's body, in bytes. ``fixed`` are header lines, each with its end, that
+    stand behind Kea's own in every answer which has no such header itself. ``identify`` names the requests
+    that come without a usable name; where it is given, each answer tells the name of its request.
     """
 
     def __init__(
