@@ -37,6 +37,14 @@ def short_path() -> Iterator[Path]:
         yield directory
 
 
+@pytest.fixture(scope="session", autouse=True)
+def private_files() -> Iterator[None]:
+    """Write files as a service does: keys and passwords that others can read are not used."""
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """Fail a test that leaves a child process, a socket or an event loop.

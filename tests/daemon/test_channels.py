@@ -530,22 +530,48 @@ async def test_whether_a_certificate_is_required_changes_without_a_new_listener(
                     assert (await client.execute("repeat", ["x"])).value == "x"
 
 
-def test_whom_a_listener_trusts_does_not_change_while_it_listens(
+@on_every_loop
+async def test_whom_a_listener_trusts_changes_without_a_new_listener(
     short_path: Path, certificates: dict[str, JSON]
 ) -> None:
     other = short_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
-
-    async def main() -> None:
-        port = free_port()
-        async with served(short_path, configuration=sockets(web(port, **certificates))) as site:
+    port = free_port()
+    async with served(short_path, configuration=sockets(web(port, **certificates))) as site:
+        tls = trusting(certificates, own=True)
+        listening = site.running.server.channels
+        async with bridle.connect_async(f"https://127.0.0.1:{port}", tls=tls) as before:
+            assert await before.call("repeat", ["x"]) == "x"
             changed = {**certificates, "trust_anchor": str(other)}
-            answer = await change(site, sockets(web(port, **changed)))
-            assert answer.result == 1
-            assert f"the trust-anchor of https://127.0.0.1:{port} cannot be changed" in str(answer.text)
-            assert (await change(site, sockets(web(free_port(), **changed)))).result == 0
+            assert (await change(site, sockets(web(port, **changed)))).result == 0
+            assert site.running.server.channels == listening
+            # Who is connected notices nothing; who comes now is a stranger.
+            assert await before.call("repeat", ["y"]) == "y"
+            async with bridle.connect_async(f"https://127.0.0.1:{port}", tls=tls) as after:
+                with pytest.raises(bridle.TransportError):
+                    await after.execute("repeat", ["z"])
+            assert (await change(site, sockets(web(port, **certificates)))).result == 0
+            async with bridle.connect_async(f"https://127.0.0.1:{port}", tls=tls) as again:
+                assert await again.call("repeat", ["z"]) == "z"
 
-    run(main())
+
+@on_every_loop
+async def test_a_renewed_certificate_that_is_none_leaves_the_old_one_in_use(
+    short_path: Path, certificates: dict[str, JSON], authority: trustme.CA
+) -> None:
+    port = free_port()
+    async with served(short_path, configuration=sockets(web(port, **certificates))) as site:
+        before = await asyncio.to_thread(shown_certificate, port, certificates)
+        file = Path(str(certificates["cert_file"]))
+        good = file.read_bytes()
+        for content in (b"", b"nonsense"):
+            file.write_bytes(content)
+            answer = await site.ask("config-reload")
+            assert answer.result == 1
+            assert f"load of cert file '{file}'" in str(answer.text)
+            assert await asyncio.to_thread(shown_certificate, port, certificates) == before
+        file.write_bytes(good)
+        assert (await site.ask("config-reload")).result == 0
 
 
 def test_a_certificate_file_that_is_missing_is_named_with_its_place(
@@ -571,7 +597,7 @@ def test_a_certificate_file_that_is_missing_is_named_with_its_place(
 def test_a_browser_is_told_what_listens_unless_only_some_may_know(short_path: Path) -> None:
     async def look(port: int) -> str:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = (await reader.read()).decode()
         writer.close()
         await writer.wait_closed()

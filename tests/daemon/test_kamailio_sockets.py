@@ -19,13 +19,13 @@ from tests.support.loops import on_every_loop
 
 @on_every_loop
 async def test_a_configuration_opens_and_closes_them(short_path: Path) -> None:
-    rpc: JSON = {"socket-type": "binrpc", "socket-name": f"unixs:{short_path}/ctl", "mode": "0622"}
+    rpc: JSON = {"socket-type": "binrpc", "socket-name": f"unixs:{short_path}/ctl", "mode": "0620"}
     text: JSON = {"socket-type": "fifo", "socket-name": f"{short_path}/fifo"}
     datagrams: JSON = {"socket-type": "binrpc", "socket-name": f"unixd:{short_path}/ctld"}
     async with served(short_path) as site:
         answer = await change(site, sockets(rpc, text, datagrams))
         assert answer.result == 0, answer.text
-        assert stat.S_IMODE((short_path / "ctl").stat().st_mode) == 0o622
+        assert stat.S_IMODE((short_path / "ctl").stat().st_mode) == 0o620
         for endpoint in ("binrpc+unix:{}/ctl", "binrpc+unixd:{}/ctld", "fifo:{}/fifo"):
             async with bridle.connect_async(endpoint.format(short_path)) as client:
                 assert await client.call("core.prints", "here") == "here"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from bridle.net.stream import LINGER, QUEUE_BYTES, QUEUE_LIMIT, REFUSED_LIMIT, WRITE_TIMEOUT
+from bridle.net.stream import LINGER, QUEUE_BYTES, QUEUE_LIMIT, REFUSED_LIMIT, SILENCE, WRITE_TIMEOUT
 from bridle.testing import elapsed
 from tests.support.loops import on_every_loop, on_virtual_clock
 from tests.support.streams import KEEP, Commands, Visitor, listening, turns
@@ -225,17 +226,137 @@ async def test_the_connection_too_many_is_told_so_and_ended(
 ) -> None:
     async with listening(path, commands.process_command, connection_limit=2) as listener:
         first, second = await Visitor.to(path), await Visitor.to(path)
-        await turns()
+        for visitor in (first, second):
+            await visitor.send(KEEP + HELLO)
+            assert await visitor.read_line() == ANSWER + b"\n"
         async with await Visitor.to(path) as visitor:
             await visitor.send(sent)
             assert await visitor.read_all() == REFUSED
         assert len(listener.connections) == 2
-        assert await first.ask(HELLO) == ANSWER
+        await first.send(HELLO)
+        assert await first.read_line() == ANSWER + b"\n"
+        first.leave()
+        await turns()
         async with await Visitor.to(path) as visitor:
             assert await visitor.ask(HELLO) == ANSWER
-        first.leave()
         second.leave()
-    assert commands.done == ["hello", "hello"]
+    assert commands.done == ["hello"] * 4
+
+
+@on_every_loop
+async def test_who_has_asked_for_nothing_gives_way_to_a_newcomer(path: Path, commands: Commands) -> None:
+    async with listening(path, commands.process_command, connection_limit=3) as listener:
+        silent, partial, working = [await Visitor.to(path) for _ in range(3)]
+        await partial.send(HELLO[:20])
+        await working.send(b'{ "command": "wait", "arguments": [ "hello", 0.2 ] }')
+        await turns()
+        for loser in (silent, partial):
+            async with await Visitor.to(path) as visitor:
+                assert await visitor.ask(HELLO) == ANSWER
+                async with await Visitor.to(path) as another:
+                    await another.send(KEEP + HELLO)
+                    assert await another.read_line() == ANSWER + b"\n"
+            await turns()
+            del loser
+        assert len(listener.connections) <= 3
+        assert await working.read_all() == ANSWER
+        for visitor in (silent, partial, working):
+            visitor.leave()
+
+
+@on_virtual_clock
+async def test_who_was_answered_gives_way_after_a_silence(path: Path, commands: Commands) -> None:
+    async with listening(path, commands.process_command, connection_limit=1), await Visitor.to(path) as kept:
+        await kept.send(KEEP + HELLO)
+        assert await kept.read_line() == ANSWER + b"\n"
+        await asyncio.sleep(SILENCE - 0.1)
+        async with await Visitor.to(path) as visitor:
+            assert await visitor.ask(HELLO) == REFUSED.replace(b"2", b"1")
+        await asyncio.sleep(0.2)
+        async with await Visitor.to(path) as visitor:
+            assert await visitor.ask(HELLO) == ANSWER
+        assert await kept.read_all() == REFUSED.replace(b"2", b"1") + b"\n"
+
+
+@on_virtual_clock
+async def test_who_is_being_worked_for_never_gives_way(path: Path, commands: Commands) -> None:
+    async with listening(path, commands.process_command, connection_limit=1), await Visitor.to(path) as busy:
+        await busy.send(b'{ "command": "wait", "arguments": [ "hello", 60 ] }')
+        await asyncio.sleep(30)
+        async with await Visitor.to(path) as visitor:
+            assert await visitor.ask(HELLO) == REFUSED.replace(b"2", b"1")
+        assert await busy.read_all() == ANSWER
+
+
+# What all connections of a listener hold together
+
+
+def refusal(limit: int) -> bytes:
+    return b'{ "result": 1, "text": "too much at once: at most %d bytes are held" }' % limit
+
+
+@on_virtual_clock
+async def test_of_requests_that_are_too_much_together_the_oldest_is_refused(
+    path: Path, commands: Commands
+) -> None:
+    part = b'{ "command": "say", "arguments": { "value": "%s' % (b"y" * 300_000)
+    async with listening(path, commands.process_command) as listener:
+        listener.requests.limit = 1_000_000
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(await Visitor.to(path)) for _ in range(4)]
+            for client in clients:
+                await client.send(part)
+                await turns()
+            assert await clients[0].read_all() == refusal(1_000_000)
+            assert listener.requests.total <= 1_000_000
+            for client in clients[1:]:
+                await client.send(b'" } }')
+                assert (await client.read_all()).count(b"y") == 300_000
+            await turns()
+        assert listener.requests.total == 0
+
+
+@on_virtual_clock
+async def test_small_requests_are_served_whatever_is_held(path: Path, commands: Commands) -> None:
+    async with listening(path, commands.process_command) as listener, await Visitor.to(path) as large:
+        listener.requests.limit = 1_000_000
+        await large.send(KEEP + b'{ "command": "wait", "arguments": [ "%s", 60 ] }' % (b"y" * 900_000))
+        await turns()
+        assert listener.requests.total > 900_000
+        async with await Visitor.to(path) as visitor:
+            assert await visitor.ask(HELLO) == ANSWER
+        assert (await large.read_line()).count(b"y") == 900_000
+        await turns()
+        assert listener.requests.total == 0
+
+
+@on_virtual_clock
+async def test_of_answers_that_nobody_takes_in_the_oldest_are_dropped(path: Path, commands: Commands) -> None:
+    async with listening(path, commands.process_command) as listener:
+        listener.answers.limit = 3_000_000
+        async with AsyncExitStack() as stack:
+            slow = [await stack.enter_async_context(await Visitor.to(path)) for _ in range(5)]
+            for client in slow:
+                await client.send(MEGABYTE)
+                await turns()
+            assert listener.answers.total <= 3_000_000
+            assert len(listener.connections) <= 4
+            assert len(await drain(slow[0])) < MEGABYTE_ANSWER
+            assert len(await drain(slow[-1])) == MEGABYTE_ANSWER
+            await turns()
+        await turns()
+        assert listener.answers.total == 0
+
+
+@on_virtual_clock
+async def test_what_a_connection_held_is_free_when_it_is_gone(path: Path, commands: Commands) -> None:
+    async with listening(path, commands.process_command) as listener:
+        for sent in (b'{ "x": "%s' % (b"y" * 300_000), MEGABYTE, KEEP + MEGABYTE * 3 + HELLO[:9]):
+            async with await Visitor.to(path) as visitor:
+                await visitor.send(sent)
+                await turns()
+            await turns()
+            assert (listener.requests.total, listener.answers.total) == (0, 0)
 
 
 @on_virtual_clock
@@ -267,9 +388,10 @@ async def test_a_client_that_goes_on_sending_after_its_end_is_cut(path: Path, co
 async def test_of_those_who_are_too_many_all_are_told_and_few_are_waited_for(
     path: Path, commands: Commands
 ) -> None:
-    async with listening(path, commands, connection_limit=1):
+    async with listening(path, commands.process_command, connection_limit=1):
         served = socket.socket(socket.AF_UNIX)
         served.connect(str(path))
+        served.send(KEEP + HELLO)
         await turns(5)
         refused = [socket.socket(socket.AF_UNIX) for _ in range(REFUSED_LIMIT + 20)]
         try:

@@ -224,7 +224,9 @@ async def agent_at(
 async def exchange_http(stage: Stage, request: str) -> str:
     """Send bytes to the agent; one whole HTTP answer, or what came until the end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(stage.port))
-    writer.write(stage.ours(request).encode("utf-8", "surrogateescape"))
+    # The captured name is one that the agent does not go by (``kea-http-host``).
+    ours = stage.ours(request).replace("Host: x\r\n", "Host: 127.0.0.1\r\n")
+    writer.write(ours.encode("utf-8", "surrogateescape"))
     head = b""
     try:
         head = await reader.readuntil(b"\r\n\r\n")

@@ -48,7 +48,7 @@ class Web:
         self, body: bytes = b"", headers: Mapping[str, str] = JSON, method: str = "POST", target: str = "/"
     ) -> Reply:
         """Send a request and read its answer."""
-        fields = {"Host": "x", **headers, "Content-Length": str(len(body))}
+        fields = {"Host": "localhost", **headers, "Content-Length": str(len(body))}
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self._writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")

@@ -228,7 +228,7 @@ async def test_what_does_not_fit_a_datagram_is_told(short_path: Path, endpoint: 
         ("connections=none", "connections is a number"),
         ("mode=99", "mode '99' is not octal"),
         ("user=nobody-knows", "unknown user"),
-        ("wrong=1", "unknown option 'wrong'; known are autoconversion, connections, group"),
+        ("wrong=1", "unknown option 'wrong'; known are allow-readable-secrets, allow-world-writable, auto"),
     ],
 )
 @on_every_loop
@@ -246,7 +246,7 @@ async def test_files_are_the_owners_alone_and_go_with_the_server(short_path: Pat
     async with serving(endpoint.format(folder=short_path)):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(short_path.iterdir()) == []
-    async with serving(endpoint.format(folder=short_path) + "?mode=0622"):
+    async with serving(endpoint.format(folder=short_path) + "?mode=0622&allow-world-writable=yes"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o622
     assert list(short_path.iterdir()) == []
 

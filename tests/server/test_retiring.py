@@ -46,7 +46,7 @@ async def test_who_has_connected_before_an_http_channel_goes_is_still_answered()
     channel = await server.listen("http://127.0.0.1:0")
     port = channel.endpoint.port
     body = b'{ "command": "list-commands" }'
-    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    request = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
     clients = [socket.socket() for _ in range(50)]
     try:
         for client in clients:

@@ -12,6 +12,7 @@ from bridle.core.results import Result
 from bridle.wire.http import HttpRequest, HttpResponse, HttpServerConnection
 from bridle.wire.kea_http import (
     CONTENT_TYPE,
+    Forwarded,
     KeaHttpClient,
     KeaHttpForwarder,
     decode_reply,
@@ -383,7 +384,7 @@ def test_a_forwarder_takes_the_list_off_an_answer(status: int, body: bytes, pass
     data = reply(status, body)
     for size in (1, len(data)):
         forwarder = KeaHttpForwarder("a", 80, "/", {})
-        assert served(forwarder.request(b'{"command":"foo"}')).body == b'{"command":"foo"}'
+        assert served(forwarder.request(Forwarded(b'{"command":"foo"}'))).body == b'{"command":"foo"}'
         received = [a for i in range(0, len(data), size) for a in forwarder.receive(data[i : i + size])]
         assert received == [passed]
         assert forwarder.reusable
@@ -400,7 +401,7 @@ def test_a_forwarder_takes_the_list_off_an_answer(status: int, body: bytes, pass
 )
 def test_a_forwarder_expects_one_answer(body: bytes, count: int) -> None:
     forwarder = KeaHttpForwarder("a", 80, "/", {})
-    forwarder.request(b'{"command":"foo"}')
+    forwarder.request(Forwarded(b'{"command":"foo"}'))
     with pytest.raises(RemoteProtocolError, match=f"^one answer was expected, {count} came$"):
         forwarder.receive(reply(200, body))
 
@@ -408,13 +409,13 @@ def test_a_forwarder_expects_one_answer(body: bytes, count: int) -> None:
 @pytest.mark.parametrize("body", [b"hello", b"{", b"[", b""])
 def test_a_forwarder_leaves_what_is_no_list_to_who_reads_it(body: bytes) -> None:
     forwarder = KeaHttpForwarder("a", 80, "/", {})
-    forwarder.request(b'{"command":"foo"}')
+    forwarder.request(Forwarded(b'{"command":"foo"}'))
     assert forwarder.receive(reply(200, body)) == [body]
 
 
 def test_a_forwarder_takes_an_answer_that_only_the_end_completes() -> None:
     forwarder = KeaHttpForwarder("a", 80, "/", {})
-    forwarder.request(b'{"command":"foo"}')
+    forwarder.request(Forwarded(b'{"command":"foo"}'))
     assert forwarder.receive(b'HTTP/1.0 200 OK\r\n\r\n[ { "result": 0 } ]') == []
     assert forwarder.receive_eof() == [b'{ "result": 0 }']
 

@@ -15,6 +15,7 @@ from pathlib import Path as FilePath
 
 from bridle.access.failed_logins import FailedLogins
 from bridle.access.passwords import NOBODY, Candidate, Passwords, Verdict, check_hash
+from bridle.access.secrets import check_secret_file
 from bridle.access.tokens import Tokens
 from bridle.core.errors import ConfigurationError
 from bridle.core.messages import JSON, Path
@@ -116,9 +117,16 @@ class _Reader:
     """Reads one ``authentication`` map; ``locate`` says where its values stand."""
 
     def __init__(
-        self, value: Mapping[str, JSON], path: Path, locate: Locate, failed: FailedLogins | None
+        self,
+        value: Mapping[str, JSON],
+        path: Path,
+        locate: Locate,
+        failed: FailedLogins | None,
+        *,
+        allow_readable: bool = False,
     ) -> None:
         self._failed = failed
+        self._allow_readable = allow_readable
         self._value = value
         self._path = path
         self._locate = locate
@@ -207,6 +215,7 @@ class _Reader:
 
     def _first_line(self, name: str) -> str:
         full = FilePath(f"{self._directory}/{name}")
+        check_secret_file(str(full), "password file", self._path, allowed=self._allow_readable)
         try:
             content = full.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -235,14 +244,15 @@ def read_authentication(
     *,
     realm: str,
     failed: FailedLogins | None = None,
+    allow_readable: bool = False,
 ) -> BasicAuthentication:
     """Read an ``authentication`` map that stands at ``path`` of a configuration.
 
-    ``realm`` is the default; ``failed`` counts failed log-ins, for those who share the count.
-
-    Files hold one line (Kea 3.x; 2.2 took the whole file, newline included).
+    ``realm`` is the default; ``failed`` counts failed log-ins, for those who share the count. Files that
+    others can read are refused unless they may be (``allow_readable``). Files hold one line (Kea 3.x; 2.2
+    took the whole file, newline included).
 
     Raises:
         ConfigurationError: with Kea's texts (``facts/kea.md`` §2.3).
     """
-    return _Reader(value, path, locate, failed).read(realm)
+    return _Reader(value, path, locate, failed, allow_readable=allow_readable).read(realm)

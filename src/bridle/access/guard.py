@@ -268,9 +268,7 @@ class Guard:
             return None
         command = _addressed(ticket.command, ticket.service)
         try:
-            durable = await audit.intend(
-                command, ticket.access, peer=_with_role(command.peer, ticket.role)
-            )
+            durable = await audit.intend(command, ticket.access, peer=_with_role(command.peer, ticket.role))
         except BaseException:
             ticket.end()
             raise

@@ -20,7 +20,7 @@ from bridle.access.reading import Given, Locate
 from bridle.access.redaction import Redaction
 from bridle.core.errors import ConfigurationError
 from bridle.core.manager import Access, CommandDefinition
-from bridle.core.messages import JSON, Path
+from bridle.core.messages import JSON, Path, Peer
 
 __all__ = ["NO_SETTINGS", "GuardSettings", "read_guard"]
 
@@ -36,6 +36,10 @@ class GuardSettings(msgspec.Struct, frozen=True, kw_only=True):
     audit: AuditSettings | None = None
     commands: CommandTable = CommandTable()
     redaction: Redaction = Redaction()
+
+    def governs(self, transport: str) -> bool:
+        """Whether roles decide about all commands that come by a transport."""
+        return self.policy is not None and self.policy.governs(Peer(transport=transport))
 
     def access_of(self, name: str, definition: CommandDefinition | None) -> Access:
         """The access class of a command: ``write`` where nobody knows."""

@@ -7,10 +7,15 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 
+from bridle.access.secrets import ALLOWED, check_secret_file
 from bridle.core.errors import ConfigurationError
 from bridle.core.messages import JSON, Path
 
 __all__ = ["client_context", "read_tls", "server_context"]
+
+# Of TLS 1.2 what keeps the past secret when a key is lost, and is known to be sound (RFC 9325 §4.2); of TLS
+# 1.3 all.
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _FILES = ("trust-anchor", "cert-file", "key-file")
 
@@ -36,17 +41,23 @@ def read_tls(value: Mapping[str, JSON]) -> tuple[str, str, str] | None:
 def server_context(value: Mapping[str, JSON], path: Path = ()) -> ssl.SSLContext | None:
     """The context of a listener, None where it does not speak TLS. TLS 1.2 is the least.
 
-    ``cert-required`` (default true) demands a certificate of every client.
+    ``cert-required`` (default true) demands a certificate of every client. Each call reads the files anew:
+    what changed in them holds for the listener that is given the context.
 
     Raises:
-        ConfigurationError: a file is missing or cannot be used; the text names it.
+        ConfigurationError: a file is missing or cannot be used, or the key can be read by others; the text
+            names it.
     """
     files = read_tls(value)
     if files is None:
         return None
     anchor, certificate, key = files
+    allowed = value.get(ALLOWED, False) is True
+    check_secret_file(key, "private key file", [*path, "key-file"], allowed=allowed)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     _load_anchor(context, anchor, [*path, "trust-anchor"])
     _load_certificate(context, certificate, key, path)
     required = value.get("cert-required", True)

@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from bridle.access.configuration import is_access_library
+from bridle.access.secrets import check_secret_file
 from bridle.access.tls import read_tls
 from bridle.agent.bngblaster.settings import DIRECTORY, EXECUTABLE, ControllerSettings
 from bridle.agent.forwarding import CONNECTIONS, TIMEOUT, ServiceSettings
@@ -49,6 +50,11 @@ _AGENT: _Grammar = {
     "control-sockets": dict,
     "hooks-libraries": list,
     "http-headers": list,
+    "http-allowed-hosts": list,
+    "http-allowed-origins": list,
+    "allow-unauthenticated": bool,
+    "allow-clear-text-passwords": bool,
+    "allow-readable-secrets": bool,
     "loggers": list,
     "access": dict,
     "bngblaster-controller": dict,
@@ -76,6 +82,7 @@ _SERVICE: _Grammar = {
     "socket-address": str,
     "socket-port": int,
     **_TLS,
+    "allow-readable-secrets": bool,
     "user": str,
     "password": str,
     "endpoint": str,
@@ -170,6 +177,9 @@ class _Reader:
         try:
             endpoint = as_endpoint(given if isinstance(given, str) else self._endpoint(service, path))
             tls = read_tls(service)
+            if tls is not None:
+                allowed = service.get("allow-readable-secrets") is True
+                check_secret_file(tls[2], "private key file", [*path, "key-file"], allowed=allowed)
         except EndpointError as error:
             raise self._document.error(str(error), path) from error
         except ConfigurationError as error:

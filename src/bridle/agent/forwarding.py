@@ -7,20 +7,20 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Generic, Protocol
 
 import msgspec
 
 from bridle.client.calls import authorization, conversation, is_delimited, one
-from bridle.client.exchange import A, Q, Talk
+from bridle.client.exchange import A, Q
 from bridle.client.pool import Pool
 from bridle.core.errors import ArgumentError, DeadlineExceeded, RemoteProtocolError, TransportError
 from bridle.core.messages import Command, Response
 from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
 from bridle.wire.kea_client import KeaForwarder
-from bridle.wire.kea_http import KeaHttpForwarder
+from bridle.wire.kea_http import Forwarded, KeaHttpForwarder
 from bridle.wire.kea_messages import check_answer, encode_answer, encode_forwarded
 
 __all__ = ["CONNECTIONS", "TIMEOUT", "Service", "ServiceSettings", "make_service", "not_configured"]
@@ -158,12 +158,30 @@ class _PooledService(abc.ABC, Generic[Q, A]):
         self._pool.close()
 
 
-class KeaService(_PooledService[bytes, bytes]):
-    """A service that speaks the ``kea`` dialect, on a unix socket or over HTTP: texts are passed on as they
-    came."""
+class KeaHttpService(_PooledService[Forwarded, bytes]):
+    """A service that speaks the ``kea`` dialect over HTTP: texts are passed on as they came, and with them
+    what names the request."""
 
     def __init__(self, settings: ServiceSettings, tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(settings, Pool(settings.endpoint, _talk_with(settings.endpoint), tls))
+        endpoint = settings.endpoint
+        headers = authorization(endpoint, "", "")
+        pool: Pool[Forwarded, bytes] = Pool(
+            endpoint, lambda: KeaHttpForwarder(endpoint.host, endpoint.port, endpoint.path, headers), tls
+        )
+        super().__init__(settings, pool)
+
+    def _question(self, command: Command) -> Forwarded:
+        return Forwarded(encode_forwarded(command), command.request_id, command.traceparent)
+
+    def _text(self, answer: bytes) -> bytes:
+        return check_answer(answer)
+
+
+class KeaService(_PooledService[bytes, bytes]):
+    """A service that speaks the ``kea`` dialect on a stream: texts are passed on as they came."""
+
+    def __init__(self, settings: ServiceSettings, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(settings, Pool(settings.endpoint, KeaForwarder, tls))
 
     def _question(self, command: Command) -> bytes:
         return encode_forwarded(command)
@@ -175,11 +193,12 @@ class KeaService(_PooledService[bytes, bytes]):
 class DialectService(_PooledService[Command, Sequence[Response]]):
     """A service that speaks another dialect: commands and answers cross by the table of results."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, tls: ssl.SSLContext | None = None) -> None:
         endpoint = settings.endpoint
         pool: Pool[Command, Sequence[Response]] = Pool(
             endpoint,
             lambda reply="": conversation(endpoint, {}, keep=True, reply=reply),
+            tls,
             delimited=is_delimited(endpoint),
         )
         super().__init__(settings, pool)
@@ -193,16 +212,11 @@ class DialectService(_PooledService[Command, Sequence[Response]]):
 
 def make_service(settings: ServiceSettings, tls: ssl.SSLContext | None = None) -> Service:
     """The service that these settings ask for."""
-    if settings.endpoint.dialect == "kea":
-        return KeaService(settings, tls)
-    return DialectService(settings)
-
-
-def _talk_with(endpoint: Endpoint) -> Callable[[], Talk[bytes, bytes]]:
-    if endpoint.transport == "unix":
-        return KeaForwarder
-    headers = authorization(endpoint, "", "")
-    return lambda: KeaHttpForwarder(endpoint.host, endpoint.port, endpoint.path, headers)
+    if settings.endpoint.dialect != "kea":
+        return DialectService(settings, tls)
+    if settings.endpoint.transport in ("http", "https"):
+        return KeaHttpService(settings, tls)
+    return KeaService(settings, tls)
 
 
 def _failure(text: str) -> bytes:

@@ -6,6 +6,7 @@ import click
 
 from bridle.agent.agent import Agent
 from bridle.cli.failure import Failure
+from bridle.cli.listening import allow_unauthenticated_option
 from bridle.cli.logs import log_to_stderr
 from bridle.core.errors import BridleError, EndpointError
 from bridle.core.results import ExitStatus
@@ -23,24 +24,34 @@ __all__ = ["command"]
 @click.option(
     "--listen", metavar="HOST:PORT", help="Listen here in place of the file's http-host and http-port."
 )
-def command(file: str | None, test: str | None, debug: bool, listen: str | None) -> int:
+@allow_unauthenticated_option
+def command(
+    file: str | None, test: str | None, debug: bool, listen: str | None, allow_unauthenticated: bool
+) -> int:
     """Run the agent: one HTTP endpoint that passes commands on to the daemons of a site.
 
     It starts from an unchanged kea-ctrl-agent.conf. SIGHUP reads the file again, SIGTERM ends it.
     """
     log_to_stderr("DEBUG" if debug else "INFO")
     if test is not None:
-        return _test(test)
+        return _test(test, _address(listen), allow_unauthenticated)
     if file is None:
         raise click.UsageError("a configuration file is needed: -c FILE")
-    run(Agent(listen=_address(listen)), configuration_file=file, on_ready=_tell)
+    run(
+        Agent(listen=_address(listen)),
+        configuration_file=file,
+        on_ready=_tell,
+        allow_unauthenticated=allow_unauthenticated,
+    )
     return 0
 
 
-def _test(file: str) -> int:
+def _test(file: str, listen: tuple[str, int] | None, allow_unauthenticated: bool) -> int:
     try:
-        agent = Agent()
-        ConfigurationOwner(agent, file).test(read_file(file, agent.root))
+        agent = Agent(listen=listen)
+        owner = ConfigurationOwner(agent, file)
+        owner.allow_unauthenticated = allow_unauthenticated
+        owner.test(read_file(file, agent.root))
     except BridleError as error:
         raise Failure(f"{error}", ExitStatus.ERROR) from error
     click.echo(f"{file}: the configuration can be used")

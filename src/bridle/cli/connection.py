@@ -34,8 +34,8 @@ def connection_options(function: F) -> F:
     """Add the options that say how to connect."""
     for option in (
         click.option("--key", metavar="FILE", help="The client certificate's private key."),
-        click.option("--cert", metavar="FILE", help="A client certificate, for https."),
-        click.option("--ca", metavar="FILE", help="Whom to trust, for https: a file or a folder."),
+        click.option("--cert", metavar="FILE", help="A client certificate, for https and TLS."),
+        click.option("--ca", metavar="FILE", help="Whom to trust, for https and TLS: a file or a folder."),
         click.option("--password-file", metavar="FILE", help="A file whose first line is the password."),
         click.option("--user", metavar="NAME", help="The user of Basic authentication."),
         click.option(

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from bridle.cli.failure import Failure
+from bridle.cli.listening import allow_unauthenticated_option
 from bridle.cli.logs import log_to_stderr
 from bridle.core.errors import BridleError
 from bridle.core.results import ExitStatus
@@ -34,8 +35,15 @@ _BUNDLED: dict[str, str] = {
 @click.option("-p", "port", type=click.IntRange(1, 65535), help="The port that dhcp4, dhcp6 or d2 serves on.")
 @click.option("-S", "socket", metavar="PATH", help="The control socket of bng, as BNG Blaster has it.")
 @click.option("-d", "debug", is_flag=True, help="Log in detail.")
+@allow_unauthenticated_option
 def command(
-    name: str, endpoints: tuple[str, ...], file: str | None, port: int | None, socket: str | None, debug: bool
+    name: str,
+    endpoints: tuple[str, ...],
+    file: str | None,
+    port: int | None,
+    socket: str | None,
+    debug: bool,
+    allow_unauthenticated: bool,
 ) -> int:
     """Run a daemon until shutdown, SIGTERM or Ctrl-C. SIGHUP reads its configuration file again.
 
@@ -59,7 +67,13 @@ def command(
         raise click.UsageError("nobody could reach it: name an ENDPOINT, or a configuration file with -c")
     if socket is not None:
         endpoints = (*endpoints, f"bngblaster+unix:{socket}")
-    run(daemon, *endpoints, configuration_file=file, on_ready=_tell)
+    run(
+        daemon,
+        *endpoints,
+        configuration_file=file,
+        on_ready=_tell,
+        allow_unauthenticated=allow_unauthenticated,
+    )
     return 0
 
 

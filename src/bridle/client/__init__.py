@@ -31,7 +31,9 @@ def connect(
     """A client for the daemon or agent at ``endpoint``; connections are made when a call needs one.
 
     ``timeout`` bounds every call, in seconds, connecting included. ``user`` and ``password`` are sent with
-    Basic authentication over HTTP; ``tls`` is for ``https`` (default: the system's trust).
+    Basic authentication over HTTP; ``tls`` is for ``https`` (default: the system's trust), and for
+    streams that speak TLS. An endpoint may name its files by itself, as in
+    ``binrpc+tcp:host:2046?ca=FILE&cert=FILE&key=FILE``.
 
     Raises:
         EndpointError: the endpoint is malformed, or the client does not speak its dialect.

@@ -18,6 +18,7 @@ from bridle.client.calls import (
     conversation,
     is_delimited,
     is_pipelined,
+    is_secured,
     make_command,
     one,
     value_of,
@@ -109,7 +110,7 @@ class Client:
         """
         commands = [make_command(name, arguments, None) for name, arguments in calls]
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
-        if is_pipelined(self.endpoint):
+        if is_pipelined(self.endpoint) and not self._channel.secured:
             return [one(answers, self.endpoint) for answers in self._ask(commands, deadline)]
         return [one(self._ask([command], deadline)[0], self.endpoint) for command in commands]
 
@@ -148,6 +149,7 @@ class _Channel:
         self._headers = headers
         self._tls = tls
         self._delimited = is_delimited(endpoint)
+        self.secured: bool = is_secured(endpoint, tls)
         self._carrier: Carrier | None = None
         self._conversation: Conversation | None = None
         self._calls = 0

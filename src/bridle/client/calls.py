@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import UNSET
 
@@ -14,21 +14,31 @@ from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
 from bridle.wire.dialect import ClientDialect, dialect
 
+if TYPE_CHECKING:
+    import ssl
+
 __all__ = [
     "BACKLOG_PAUSE",
+    "TLS_OPTIONS",
     "Conversation",
     "as_endpoint",
     "authorization",
+    "context_of",
     "conversation",
     "is_delimited",
     "is_pipelined",
+    "is_secured",
     "make_command",
     "one",
+    "server_name",
     "value_of",
 ]
 
 # Seconds between two tries to connect to a unix socket whose backlog is full: the kernel queues nobody there.
 BACKLOG_PAUSE = 0.01
+
+TLS_OPTIONS = ("ca", "cert", "key")
+"""Options of an endpoint that say whom a client trusts, and what it shows."""
 
 Services = str | Sequence[str] | None
 
@@ -123,6 +133,34 @@ def conversation(
     from bridle.wire.kea_http import KeaHttpClient
 
     return KeaHttpClient(endpoint.host, endpoint.port, endpoint.path, headers)
+
+
+def is_secured(endpoint: Endpoint, tls: ssl.SSLContext | None) -> bool:
+    """True when TLS is spoken there: over ``https``, and on streams for which a context or certificates are
+    given."""
+    if endpoint.transport == "https":
+        return True
+    named = any(name in TLS_OPTIONS for name, _ in endpoint.options)
+    return endpoint.transport in ("tcp", "unix") and (tls is not None or named)
+
+
+def context_of(endpoint: Endpoint) -> ssl.SSLContext:
+    """The context of a client to whom none is given: by the endpoint's options ``ca``, ``cert`` and ``key``,
+    the system's trust where they say nothing.
+
+    Raises:
+        ConfigurationError: a file is missing or cannot be used.
+    """
+    # Loaded only here: most commands go where none is needed.
+    from bridle.access.tls import client_context
+
+    options = dict(endpoint.options)
+    return client_context(options.get("ca", ""), options.get("cert", ""), options.get("key", ""))
+
+
+def server_name(endpoint: Endpoint) -> str:
+    """The name that the server's certificate must have."""
+    return endpoint.option("server-name") or endpoint.host or "localhost"
 
 
 def is_delimited(endpoint: Endpoint) -> bool:

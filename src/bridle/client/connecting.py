@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bridle.client.calls import BACKLOG_PAUSE
+from bridle.client.calls import BACKLOG_PAUSE, context_of, is_secured, server_name
 from bridle.core.errors import EndpointError
 from bridle.net.endpoint import Endpoint
 
@@ -103,7 +103,7 @@ def connect_carrier(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline: fl
     """
     transport = endpoint.transport
     if transport == "unix":
-        return _connect_unix(endpoint.path, deadline)
+        return _secured(_connect_unix(endpoint.path, deadline), endpoint, tls, deadline)
     if transport == "unixd":
         return _connect_unix_datagrams(endpoint)
     if transport == "fifo":
@@ -113,15 +113,19 @@ def connect_carrier(endpoint: Endpoint, tls: ssl.SSLContext | None, deadline: fl
     if transport == "udp":
         return sock
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if transport != "https":
+    return _secured(sock, endpoint, tls, deadline)
+
+
+def _secured(
+    sock: socket.socket, endpoint: Endpoint, tls: ssl.SSLContext | None, deadline: float
+) -> socket.socket:
+    """The socket, with a handshake behind it where TLS is spoken there."""
+    if not is_secured(endpoint, tls):
         return sock
     try:
         set_deadline(sock, deadline)
-        if tls is None:
-            from bridle.access.tls import client_context
-
-            tls = client_context()
-        return tls.wrap_socket(sock, server_hostname=endpoint.host)
+        context = tls if tls is not None else context_of(endpoint)
+        return context.wrap_socket(sock, server_hostname=server_name(endpoint))
     except BaseException:
         sock.close()
         raise

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, cast
 
-from bridle.client.calls import BACKLOG_PAUSE
+from bridle.client.calls import BACKLOG_PAUSE, context_of, is_secured, server_name
 from bridle.client.connecting import DATAGRAMS, FifoCarrier, NamedSocket, set_deadline
 from bridle.client.exchange import (
     READ_SIZE,
@@ -55,6 +55,7 @@ class Pool(Generic[Q, A]):
         self._name = str(endpoint)
         self._begin = begin
         self._tls = tls
+        self._secured = is_secured(endpoint, tls)
         self._idle: list[Exchange[Q, A]] = []
         self._poller: Poller | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -120,7 +121,8 @@ class Pool(Generic[Q, A]):
             if deadline <= asyncio.get_running_loop().time():
                 raise TimeoutError
             if self._endpoint.transport == "unix":
-                return self._exchange_on(await self._connect_unix(deadline))
+                sock = await self._connect_unix(deadline)
+                return await self._shake_hands(sock, deadline) if self._secured else self._exchange_on(sock)
             if self._endpoint.transport in DATAGRAMS:
                 async with asyncio.timeout_at(deadline):
                     return self._exchange_on(await self._connect_datagrams())
@@ -130,6 +132,7 @@ class Pool(Generic[Q, A]):
                     self._endpoint.host,
                     self._endpoint.port,
                     ssl=self._secure(),
+                    server_hostname=server_name(self._endpoint) if self._secured else None,
                 )
             return connection
         except TimeoutError as error:
@@ -159,6 +162,21 @@ class Pool(Generic[Q, A]):
             except BaseException:
                 sock.close()
                 raise
+
+    async def _shake_hands(self, sock: socket.socket, deadline: float) -> TransportExchange[Q, A]:
+        """Speak TLS on a unix socket."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                _, connection = await asyncio.get_running_loop().create_unix_connection(
+                    lambda: TransportExchange(self._begin(), self._name, delimited=self._delimited),
+                    sock=sock,
+                    ssl=self._secure(),
+                    server_hostname=server_name(self._endpoint),
+                )
+            return connection
+        except BaseException:
+            sock.close()
+            raise
 
     async def _connect_datagrams(self) -> socket.socket:
         if self._endpoint.transport == "unixd":
@@ -206,12 +224,10 @@ class Pool(Generic[Q, A]):
         return self._poller
 
     def _secure(self) -> ssl.SSLContext | None:
-        if self._endpoint.transport != "https":
+        if not self._secured:
             return None
         if self._tls is None:
-            from bridle.access.tls import client_context
-
-            self._tls = client_context()
+            self._tls = context_of(self._endpoint)
         return self._tls
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """The one table of results: what a command's outcome is called on every wire, and back.
 
 Codes 0 to 4 are those of Kea's management API and the core's own; 5 is Kea 3.2's, 403 that of its access
-control (``facts/kea.md`` §3). The other columns are the codes of the real programs (``facts/kea.md`` §1.5, ``facts/kamailio.md`` §1.4, ``facts/bngblaster.md`` §1.4,
+control (``facts/kea.md`` §3). The other columns are the codes of the real programs (``facts/kea.md`` §1.5,
+``facts/kamailio.md`` §1.4, ``facts/bngblaster.md`` §1.4,
 ``facts/pacemaker.md`` §6). No second mapping exists anywhere.
 """
 
@@ -42,8 +43,8 @@ class Row(NamedTuple):
     """One result in every vocabulary.
 
     ``fault`` is Kamailio's fault code (None: a reply), ``status`` and ``code`` are BNG Blaster's, ``errno``
-    is Pacemaker's positive return code, ``http`` a REST status, ``exit`` a process's exit status: the result itself, and that of ``sysexits.h`` for
-    what is forbidden.
+    is Pacemaker's positive return code, ``http`` a REST status, ``exit`` a process's exit status: the result
+    itself, but that of ``sysexits.h`` for what is forbidden.
     """
 
     result: Result

@@ -6,8 +6,9 @@ New channels listen before old ones stop; what fails leaves the old ones as they
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -17,12 +18,32 @@ from bridle.daemon.document import Document
 from bridle.net.endpoint import Endpoint
 from bridle.net.kamailio_address import read_address
 from bridle.server import Channel, HttpSettings, Server
+from bridle.server.exposure import check_exposure, is_literal, is_loopback
 
-__all__ = ["ChannelSettings", "ChannelTransition", "ControlChannels", "read_control_sockets"]
+if TYPE_CHECKING:
+    import ssl
+
+    from bridle.access.guard_settings import GuardSettings
+
+__all__ = [
+    "ChannelSettings",
+    "ChannelTransition",
+    "ControlChannels",
+    "check_safety",
+    "governed",
+    "read_control_sockets",
+]
 
 _log = logging.getLogger("bridle.daemon")
 
-_UNIX_KEYS = frozenset({"socket-type", "socket-name", "user-context", "comment"})
+_UNIX_KEYS = frozenset({"socket-type", "socket-name", "allow-world-writable", "user-context", "comment"})
+_TLS: Mapping[str, type] = {
+    "trust-anchor": str,
+    "cert-file": str,
+    "key-file": str,
+    "cert-required": bool,
+    "allow-readable-secrets": bool,
+}
 _KAMAILIO_OPTIONS: Mapping[str, type] = {
     "mode": str,
     "user": str,
@@ -32,24 +53,34 @@ _KAMAILIO_OPTIONS: Mapping[str, type] = {
     "idle-timeout": int,
     "max-body-size": int,
     "max-struct-size": int,
+    "allow-world-writable": bool,
 }
-_KAMAILIO_KEYS = _UNIX_KEYS.union(_KAMAILIO_OPTIONS)
+_KAMAILIO_KEYS = _UNIX_KEYS.union(_KAMAILIO_OPTIONS, _TLS, {"allow-unauthenticated"})
 _OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "date", "transfer-encoding"})
 _HTTP_KEYS = frozenset(
     {
         "socket-type",
         "socket-address",
         "socket-port",
-        "trust-anchor",
-        "cert-file",
-        "key-file",
-        "cert-required",
+        *_TLS,
         "authentication",
         "http-headers",
+        "http-allowed-hosts",
+        "http-allowed-origins",
+        "allow-unauthenticated",
+        "allow-clear-text-passwords",
         "user-context",
         "comment",
     }
 )
+
+_PERMISSIONS = {
+    "allow-unauthenticated": bool,
+    "allow-clear-text-passwords": bool,
+    "allow-readable-secrets": bool,
+}
+# A scheme, a host, and a port where it is not the scheme's own: RFC 6454 §6.2.
+_ORIGIN = re.compile(r"https?://[^/?#@*\s]+")
 
 _EXTRA = {"user-context": dict, "comment": str}
 _AUTHENTICATION = {"type": str, "realm": str, "directory": str, "clients": list, "tokens": str, **_EXTRA}
@@ -73,6 +104,34 @@ class ChannelSettings(msgspec.Struct, frozen=True):
         if endpoint.transport in ("unix", "unixd", "fifo"):
             return ("path", endpoint.path, 0)
         return ("udp" if endpoint.transport == "udp" else "tcp", endpoint.host, endpoint.port)
+
+
+def check_safety(settings: ChannelSettings, *, allowed: bool) -> None:
+    """Refuse a channel that would let everybody in, as far as that can be told from its address alone: names
+    are looked up when it is opened.
+
+    Raises:
+        ConfigurationError: it would.
+    """
+    endpoint = settings.endpoint
+    if endpoint.transport not in ("tcp", "udp", "http", "https") or not is_literal(endpoint.host):
+        return
+    if not is_loopback(endpoint.host):
+        try:
+            check_exposure(endpoint, settings.http, allowed=allowed)
+        except EndpointError as error:
+            raise ConfigurationError(str(error)) from error
+
+
+def governed(channels: Iterable[ChannelSettings], access: GuardSettings | None) -> list[ChannelSettings]:
+    """The channels, allowed to be without authentication of their own where roles decide about every
+    command."""
+    return [
+        msgspec.structs.replace(one, http=msgspec.structs.replace(one.http, allow_unauthenticated=True))
+        if access is not None and access.governs(one.endpoint.transport)
+        else one
+        for one in channels
+    ]
 
 
 def read_control_sockets(value: Mapping[str, JSON], document: Document, root: str) -> list[ChannelSettings]:
@@ -110,7 +169,10 @@ def _read_one(item: JSON, path: list[str | int], document: Document, root: str) 
             raise ConfigurationError("Mandatory 'socket-name' parameter missing")
         if not isinstance(name, str):
             raise ConfigurationError("'socket-name' parameter expected to be a string")
-        return ChannelSettings(Endpoint("unix", "kea" if kind == "unix" else "bngblaster", path=name))
+        _check_type(item, {"allow-world-writable": bool}, path, document)
+        options = (("allow-world-writable", "1"),) if item.get("allow-world-writable") else ()
+        dialect = "kea" if kind == "unix" else "bngblaster"
+        return ChannelSettings(Endpoint("unix", dialect, path=name, options=options))
     if kind in ("http", "https"):
         _check_keys(item, _HTTP_KEYS, "HTTP", path, document)
         _check_http(item, path, document)
@@ -129,7 +191,7 @@ def _read_kamailio(
     """A socket as Kamailio's ctl has it: ``socket-name`` is an address in Kamailio's grammar, the rest are
     the options of its endpoint."""
     _check_keys(item, _KAMAILIO_KEYS, kind.upper(), path, document)
-    _check_type(item, _KAMAILIO_OPTIONS, path, document)
+    _check_type(item, {**_KAMAILIO_OPTIONS, **_TLS, "allow-unauthenticated": bool}, path, document)
     name = item.get("socket-name")
     if not isinstance(name, str):
         raise document.error("Mandatory 'socket-name' parameter missing", path)
@@ -138,7 +200,28 @@ def _read_kamailio(
     except EndpointError as error:
         raise document.error(str(error), [*path, "socket-name"]) from error
     options = tuple((key, _option(item[key])) for key in _KAMAILIO_OPTIONS if key in item)
-    return ChannelSettings(msgspec.structs.replace(endpoint, options=options))
+    endpoint = msgspec.structs.replace(endpoint, options=options)
+    tls, secured = _read_tls(item, path, document)
+    if tls is not None and endpoint.transport not in ("tcp", "unix"):
+        raise document.error(f"{endpoint} cannot speak TLS, which streams do", [*path, "trust-anchor"])
+    allowed = item.get("allow-unauthenticated") is True
+    return ChannelSettings(endpoint, HttpSettings(tls=tls, allow_unauthenticated=allowed), secured)
+
+
+def _read_tls(
+    item: Mapping[str, JSON], path: list[str | int], document: Document
+) -> tuple[ssl.SSLContext | None, tuple[str, ...]]:
+    """The context of a listener, and what it is made of."""
+    if not any(item.get(key) for key in ("trust-anchor", "cert-file", "key-file")):
+        return None, ()
+    # Loaded only here: a daemon on a unix socket needs no TLS.
+    from bridle.access.tls import server_context
+
+    try:
+        tls = server_context(item, path)
+    except ConfigurationError as error:
+        raise document.placed(error) from error
+    return tls, tuple(str(item.get(key, "")) for key in _TLS)
 
 
 def _option(value: JSON) -> str:
@@ -157,7 +240,7 @@ def _check_keys(
 
 def _check_http(item: Mapping[str, JSON], path: list[str | int], document: Document) -> None:
     """Refuse what would otherwise pass for no authentication, or for less than was meant."""
-    _check_type(item, {"authentication": dict, "cert-required": bool}, path, document)
+    _check_type(item, {"authentication": dict, "cert-required": bool, **_PERMISSIONS}, path, document)
     authentication = item.get("authentication", {})
     where = [*path, "authentication"]
     _check_members(authentication, _AUTHENTICATION, "authentication", where, document)
@@ -208,26 +291,56 @@ def read_http(
         )
     # Loaded only here: a daemon on a unix socket needs neither.
     from bridle.access.basic import read_authentication
-    from bridle.access.tls import server_context
 
+    tls, secured = _read_tls(item, path, document)
     try:
-        tls = server_context(item, path)
         authentication = item.get("authentication")
         basic = (
-            read_authentication(authentication, [*path, "authentication"], document.locate, realm=realm)
+            read_authentication(
+                authentication,
+                [*path, "authentication"],
+                document.locate,
+                realm=realm,
+                allow_readable=item.get("allow-readable-secrets") is True,
+            )
             if isinstance(authentication, dict)
             else None
         )
     except ConfigurationError as error:
         raise document.placed(error) from error
-    secured = tuple(
-        str(item.get(key, "")) for key in ("trust-anchor", "cert-file", "key-file", "cert-required")
-    )
     endpoint = Endpoint("https" if tls else "http", path="/", host=host, port=port)
-    certificate = (secured[1], secured[2]) if tls else None
-    headers = _headers(item, path, document)
-    http = HttpSettings(tls=tls, certificate=certificate, authentication=basic, headers=headers)
-    return ChannelSettings(endpoint, http, secured if tls else ())
+    http = HttpSettings(
+        tls=tls,
+        authentication=basic,
+        headers=_headers(item, path, document),
+        allowed_hosts=_texts(item, "http-allowed-hosts", path, document),
+        allowed_origins=_origins(item, path, document),
+        allow_unauthenticated=item.get("allow-unauthenticated") is True,
+        allow_clear_text=item.get("allow-clear-text-passwords") is True,
+    )
+    return ChannelSettings(endpoint, http, secured)
+
+
+def _texts(item: Mapping[str, JSON], key: str, path: list[str | int], document: Document) -> tuple[str, ...]:
+    values = item.get(key, [])
+    if not isinstance(values, list):
+        raise document.error(f"invalid type specified for parameter '{key}'", [*path, key])
+    found = []
+    for index, value in enumerate(values):
+        if not isinstance(value, str) or not value:
+            raise document.error(f"{key} entries are names", [*path, key, index])
+        found.append(value)
+    return tuple(found)
+
+
+def _origins(item: Mapping[str, JSON], path: list[str | int], document: Document) -> tuple[str, ...]:
+    key = "http-allowed-origins"
+    origins = _texts(item, key, path, document)
+    for index, origin in enumerate(origins):
+        if not _ORIGIN.fullmatch(origin):
+            text = f"'{origin}' is no origin, as https://console.example is"
+            raise document.error(text, [*path, key, index])
+    return origins
 
 
 def _headers(
@@ -259,6 +372,10 @@ class ControlChannels:
         self._server = server
         self._open: dict[tuple[str, str, int], tuple[ChannelSettings, Channel]] = {}
 
+    def renew_certificates(self) -> None:
+        """Read the certificates again of channels that no configuration asks for."""
+        self._server.renew_certificates()
+
     @property
     def channels(self) -> list[Channel]:
         """The channels of the present configuration."""
@@ -288,14 +405,11 @@ class ControlChannels:
         if known is not None and (settings.endpoint.port or settings.endpoint.path != "/"):
             before, channel = known
             if before.secured != settings.secured and (not before.secured or not settings.secured):
-                words = ("HTTP", "HTTPS") if settings.secured else ("HTTPS", "HTTP")
+                plain = "HTTP" if "http" in before.endpoint.transport else "plain"
+                words = (plain, "HTTPS" if plain == "HTTP" else "TLS")
+                words = words if settings.secured else (words[1], words[0])
                 raise ConfigurationError(
                     f"Can not switch from {words[0]} to {words[1]} sockets using the same address and port."
-                )
-            if before.secured[:1] != settings.secured[:1]:
-                raise ConfigurationError(
-                    f"the trust-anchor of {before.endpoint} cannot be changed while it listens: whoever was "
-                    "trusted before would still be; use another port, or restart"
                 )
             if before.endpoint.options != settings.endpoint.options:
                 raise ConfigurationError(
@@ -303,6 +417,8 @@ class ControlChannels:
                     "place, or restart"
                 )
             if before.endpoint == settings.endpoint:
+                if channel.exposed:
+                    self._server.check(settings.endpoint, settings.http)
                 transition.wanted[place] = (settings, channel)
                 return
         channel = await self._server.listen(settings.endpoint, settings.http)

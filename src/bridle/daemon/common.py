@@ -215,7 +215,6 @@ class CommonCommands:
             )
         return document
 
-
     def _restore_secrets(self, document: Document, guard: Guard) -> None:
         """Whoever may not read secrets sends back masks, which stand for those that hold."""
         from bridle.access.restoring import restored

@@ -22,7 +22,7 @@ import msgspec
 from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON
 from bridle.daemon.access import read_guard_settings
-from bridle.daemon.channels import ChannelSettings, ControlChannels
+from bridle.daemon.channels import ChannelSettings, ControlChannels, check_safety, governed
 from bridle.daemon.document import Document, read_file
 from bridle.daemon.guarding import Guards
 from bridle.wire import kea_json
@@ -126,6 +126,8 @@ class ConfigurationOwner:
         self._document: Document | None = None
         self._asked: Document | None = None
         self._changed = clock()
+        self.allow_unauthenticated: bool = False
+        """Whether channels that other machines can reach may be without authentication of their own."""
 
     @property
     def held(self) -> Held:
@@ -147,8 +149,11 @@ class ConfigurationOwner:
         """
         self._channels = channels
         if self._document is not None:
-            transition = await channels.prepare(self._daemon.control_channels(self._document))
+            transition = await channels.prepare(self._wanted(self._document, self.held.access))
             await transition.commit()
+
+    def _wanted(self, document: Document, access: GuardSettings | None) -> list[ChannelSettings]:
+        return governed(self._daemon.control_channels(document), access)
 
     def test(self, document: Document) -> Held:
         """What would hold after :meth:`change`, as far as that can be told without doing it.
@@ -159,8 +164,9 @@ class ConfigurationOwner:
         root = self._daemon.root
         try:
             settings = self._daemon.check_configuration(document)
-            self._daemon.control_channels(document)
             access = read_guard_settings(document, root, secrets=self._daemon.secrets)
+            for channel in self._wanted(document, access):
+                check_safety(channel, allowed=self.allow_unauthenticated)
         except ConfigurationError as error:
             raise document.placed(error, [root]) from error
         value = self._daemon.describe_configuration(settings, document)
@@ -210,7 +216,7 @@ class ConfigurationOwner:
             if self._guards is not None:
                 transitions.append(await self._guards.prepare(wanted.access))
             if self._channels is not None:
-                channels = self._daemon.control_channels(document)
+                channels = self._wanted(document, wanted.access)
                 transitions.append(await self._channels.prepare(channels))
         except BaseException:
             await _roll_back(transitions)
@@ -274,6 +280,8 @@ class ConfigurationOwner:
                 read_file, self.shown_file, daemon.root, rootless=daemon.rootless
             )
             held = await self._change(document, force=True)
+            if self._channels is not None:
+                self._channels.renew_certificates()
             for warning in document.warnings:
                 _log.warning("%s", warning)
             return held

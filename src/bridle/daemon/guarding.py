@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from bridle.core.manager import CommandManager
+from bridle.server import Server
 
 if TYPE_CHECKING:
     from bridle.access.guard import Guard, GuardChange
@@ -22,11 +23,11 @@ class Guarded(Protocol):
 
 
 class Guards:
-    """Keeps the guard of one daemon. ``use`` is told of the guard once there is one."""
+    """Keeps the guard of one daemon, and has its server use it."""
 
-    def __init__(self, daemon: Guarded, use: Callable[[Guard], None]) -> None:
+    def __init__(self, daemon: Guarded, server: Server) -> None:
         self._daemon = daemon
-        self._use = use
+        self._server = server
 
     async def prepare(self, settings: GuardSettings | None) -> GuardTransition:
         """Get ready for what a configuration says, None: nothing. Nothing changes before the transition is
@@ -34,7 +35,9 @@ class Guards:
 
         Raises:
             ConfigurationError: the audit cannot be opened.
+            EndpointError: a channel would be open to everybody.
         """
+        self._server.check_without(settings.governs if settings is not None else _governs_nothing)
         guard = self._daemon.guard
         if guard is None:
             if settings is None:
@@ -51,13 +54,17 @@ class Guards:
     def _install(self, guard: Guard) -> None:
         if self._daemon.guard is not guard:
             self._daemon.guard = guard
-            self._use(guard)
+            self._server.use_guard(guard)
 
     async def close(self) -> None:
         """Write what an audit still has to write."""
         guard, self._daemon.guard = self._daemon.guard, None
         if guard is not None:
             await guard.close()
+
+
+def _governs_nothing(transport: str) -> bool:
+    return False
 
 
 class GuardTransition:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 import sys
 import time
@@ -31,6 +32,8 @@ _log = logging.getLogger("bridle.daemon")
 # Seconds for a daemon's own stop(): longer than the grace of its channels, shorter than a service manager
 # waits, which mostly is 90.
 STOP_TIMEOUT = 30.0
+# File descriptors that are asked for: some listeners with all the connections that they serve.
+DESCRIPTORS = 16 * 1024
 
 
 class Running:
@@ -68,6 +71,8 @@ class Running:
             await self._reload_once()
 
     async def _reload_once(self) -> None:
+        if self.owner.shown_file is None:
+            self.server.renew_certificates()
         try:
             await self.owner.load()
         except BridleError as error:
@@ -92,15 +97,17 @@ async def serve(
     *endpoints: str | Endpoint,
     configuration_file: str | None = None,
     configuration: Document | None = None,
+    allow_unauthenticated: bool = False,
 ) -> AsyncIterator[Running]:
     """Let a daemon be managed while the context is entered.
 
-    ``endpoints`` come on top of those that the configuration names. Without a file, ``configuration`` is the
-    one to begin with; an empty one without either.
+    ``endpoints`` come on top of those that the configuration names. One that other machines can reach and
+    that has no authentication is refused unless ``allow_unauthenticated`` says that it is meant. Without a
+    file, ``configuration`` is the one to begin with; an empty one without either.
 
     Raises:
         ConfigurationError: the configuration file cannot be used.
-        EndpointError: an endpoint is malformed or cannot be listened on.
+        EndpointError: an endpoint is malformed, cannot be listened on, or would let everybody in.
     """
     began = time.monotonic()
     started = False
@@ -111,9 +118,11 @@ async def serve(
         pages=lambda: daemon.http_pages,
         name=daemon.root,
         version=daemon.version,
+        allow_unauthenticated=allow_unauthenticated,
     )
-    guards = Guards(daemon, server.use_guard)
+    guards = Guards(daemon, server)
     owner = ConfigurationOwner(daemon, configuration_file, guards=guards)
+    owner.allow_unauthenticated = allow_unauthenticated
     running = Running(daemon, server, owner)
     daemon.end = running.shut_down
     daemon.refresh = owner.refresh
@@ -159,6 +168,7 @@ async def _main(
     configuration_file: str | None,
     configuration: Document | None,
     on_ready: Callable[[Running], None] | None,
+    allow_unauthenticated: bool,
 ) -> int:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -167,8 +177,13 @@ async def _main(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    served = serve(daemon, *endpoints, configuration_file=configuration_file, configuration=configuration)
-    async with served as running:
+    async with serve(
+        daemon,
+        *endpoints,
+        configuration_file=configuration_file,
+        configuration=configuration,
+        allow_unauthenticated=allow_unauthenticated,
+    ) as running:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, running.interrupt, task)
         loop.add_signal_handler(signal.SIGHUP, running.reload)
@@ -189,17 +204,29 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
+def _allow_descriptors() -> None:
+    """As many file descriptors as the system lets the process have: service managers begin with the few that
+    programs with ``select()`` bear."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def run(
     daemon: Daemon,
     *endpoints: str | Endpoint,
     configuration_file: str | None = None,
     configuration: Document | None = None,
     on_ready: Callable[[Running], None] | None = None,
+    allow_unauthenticated: bool = False,
 ) -> None:
-    """Run a daemon until ``shutdown``, SIGTERM or SIGINT; SIGHUP reads the configuration file again.
+    """Run a daemon until ``shutdown``, SIGTERM or SIGINT; SIGHUP reads the configuration file and the
+    certificates again.
 
-    Without a file, ``configuration`` is the one to begin with. ``on_ready`` is called once it listens. What
-    keeps the daemon from starting is printed.
+    Without a file, ``configuration`` is the one to begin with. ``on_ready`` is called once it listens;
+    ``allow_unauthenticated`` is as for :func:`bridle.serve`. What keeps the daemon from starting is printed.
 
     Raises:
         SystemExit: with the daemon's exit value where that is not 0, with 1 where it could not start.
@@ -207,7 +234,11 @@ def run(
     status: int | None = None
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            status = runner.run(_main(daemon, endpoints, configuration_file, configuration, on_ready))
+            _allow_descriptors()
+            main = _main(
+                daemon, endpoints, configuration_file, configuration, on_ready, allow_unauthenticated
+            )
+            status = runner.run(main)
     except asyncio.CancelledError:
         status = 0 if status is None else status
     except BridleError as error:

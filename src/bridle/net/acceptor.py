@@ -21,6 +21,7 @@ __all__ = [
     "ACCEPT_BATCHES",
     "ACCEPT_PAUSE",
     "DRAIN_LIMIT",
+    "EXHAUSTED",
     "Acceptor",
     "Connection",
     "Opening",
@@ -42,7 +43,8 @@ ACCEPT_PAUSE = 1.0
 # Bytes read before there is a transport; nearly all commands are smaller.
 READ_SIZE = 64 * 1024
 
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# What accept() fails with when the process or the system has no more of something.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _log = logging.getLogger("bridle.net")
 
@@ -209,7 +211,7 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return False
             except OSError as error:
-                if error.errno not in _EXHAUSTED:
+                if error.errno not in EXHAUSTED:
                     raise
                 _log.error("no connection can be accepted for %s s: %s", ACCEPT_PAUSE, error.strerror)
                 self._loop.remove_reader(self._listening)

@@ -22,7 +22,7 @@ from typing import cast
 
 from bridle.core.errors import EndpointError
 from bridle.core.messages import Command, Peer, Response
-from bridle.net.rights import Rights, explained
+from bridle.net.rights import Rights, check_directory, check_mode, explained
 from bridle.net.stream import QUEUE_LIMIT, WRITE_TIMEOUT, Execute, answer_of
 from bridle.net.timed import GRACE
 from bridle.wire.dialect import Dialect, Refusal, ServerDialect
@@ -58,13 +58,20 @@ class FifoFile:
         mode: int = 0o600,
         owner: str | int | None = None,
         group: str | int | None = None,
+        open_to_all: bool = False,
     ) -> FifoFile:
-        """Make a FIFO, or take over one that nobody reads.
+        """Make a FIFO, or take over one that nobody reads. A mode that lets others write, and a directory in
+        which others can replace it, are refused unless it is to be ``open_to_all``.
 
         Raises:
             EndpointError: it cannot be done.
         """
         rights = Rights.of(mode, owner, group)
+        if not open_to_all:
+            check_mode(f"fifo '{path}'", mode)
+            with explained(f"cannot create fifo '{path}'"):
+                around = Path(path).absolute().parent
+                check_directory(f"fifo '{path}'", around, around.stat().st_mode)
         with explained(f"cannot create fifo '{path}'"), ExitStack() as undo:
             try:
                 os.mkfifo(path, 0o600)

@@ -12,12 +12,12 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from bridle.core.errors import EndpointError
 from bridle.core.messages import Peer
 from bridle.net.acceptor import accept_waiting
+from bridle.net.certificates import with_certificate
 from bridle.net.http_carrier import (
     IDLE_TIMEOUT,
     LINGER,
@@ -27,6 +27,8 @@ from bridle.net.http_carrier import (
     HttpCarrier,
     HttpHandler,
 )
+from bridle.net.secure import SecureAcceptor
+from bridle.net.shares import ANSWER_BYTES, REQUEST_BYTES, Share, affordable
 from bridle.net.timed import GRACE
 from bridle.wire.http import BODY_LIMIT
 
@@ -70,17 +72,26 @@ class HttpListener:
         scheme: str = "http",
         body_limit: int = BODY_LIMIT,
         max_connections: int = CONNECTION_LIMIT,
+        fixed: bytes = b"",
+        identify: Callable[[], str] | None = None,
     ) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.handler = handler
         self.body_limit = body_limit
+        self.fixed = fixed
+        self.identify = identify
+        self.ssl_context: ssl.SSLContext | None = None
+        """What the next handshakes go by; another may take its place while the listener goes on."""
+        self.requests: Share[HttpCarrier] = Share(REQUEST_BYTES, HttpCarrier.give_way)
+        self.answers: Share[HttpCarrier] = Share(ANSWER_BYTES, HttpCarrier.stop_waiting)
         self._scheme = scheme
-        self._max_connections = max_connections
-        self._carriers: set[HttpCarrier] = set()
+        self._max_connections = affordable(max_connections) if max_connections else 0
+        # In the order in which they came.
+        self._carriers: dict[HttpCarrier, None] = {}
         self._refused: set[HttpCarrier] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self._tls: dict[str, Any] = {}
+        self._secure: SecureAcceptor | None = None
         self._retired = False
         self._quiet = asyncio.Event()
         self._address = ("", 0)
@@ -97,20 +108,30 @@ class HttpListener:
         ssl_context: ssl.SSLContext | None = None,
         body_limit: int = BODY_LIMIT,
         max_connections: int = CONNECTION_LIMIT,
+        fixed: bytes = b"",
+        identify: Callable[[], str] | None = None,
+        check: Callable[[str], None] | None = None,
     ) -> HttpListener:
         """Listen on an address; port 0 takes a free one. With ``ssl_context`` it is HTTPS.
 
         ``body_limit`` bounds a request's body, in bytes; ``max_connections`` the connections at a time, of
-        which further ones are answered 503.
+        which further ones are answered 503. ``fixed`` are header lines of every answer, ``identify`` names
+        requests that have no name of their own. ``check`` is told each address before anybody can connect to
+        it, and may raise.
 
         Raises:
             EndpointError: the address cannot be listened on.
         """
         scheme = "http" if ssl_context is None else "https"
-        listener = cls(handler, scheme=scheme, body_limit=body_limit, max_connections=max_connections)
-        if ssl_context is not None:
-            timeouts = {"ssl_handshake_timeout": REQUEST_TIMEOUT, "ssl_shutdown_timeout": LINGER}
-            listener._tls = {"ssl": ssl_context, **timeouts}
+        listener = cls(
+            handler,
+            scheme=scheme,
+            body_limit=body_limit,
+            max_connections=max_connections,
+            fixed=fixed,
+            identify=identify,
+        )
+        listener.ssl_context = ssl_context
         where = f"{scheme}://{_host_and_port(host, port)}"
         if not 0 <= port <= 65535:
             raise EndpointError(f"cannot listen on {where}: a port is a number from 0 to 65535")
@@ -120,12 +141,38 @@ class HttpListener:
                 host,
                 port,
                 backlog=BACKLOG,
-                **listener._tls,
+                start_serving=False,
             )
+            if check is not None:
+                for sock in listener._server.sockets:
+                    check(sock.getsockname()[0])
+            listener._address = listener._server.sockets[0].getsockname()[:2]
+            await listener._serve()
         except OSError as error:
+            listener._abandon()
             raise EndpointError(f"cannot listen on {where}: {_reason(error)}") from error
-        listener._address = listener._server.sockets[0].getsockname()[:2]
+        except BaseException:
+            listener._abandon()
+            raise
         return listener
+
+    async def _serve(self) -> None:
+        """Let clients come: asyncio takes those who speak plainly, we take those who shake hands first."""
+        assert self._server is not None
+        if self.ssl_context is None:
+            await self._server.start_serving()
+            return
+        listening = _copies(self._server)
+        self._server.close()
+        for sock in listening:
+            sock.listen(BACKLOG)
+        self._secure = SecureAcceptor(listening, lambda: HttpCarrier(self), lambda: self.ssl_context)
+        self._server = None
+
+    def _abandon(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -146,9 +193,11 @@ class HttpListener:
         self._retired = True
         for carrier in self._carriers:
             carrier.retire()
+        if self._secure is not None:
+            self._secure.stop()
         if self._server is None:
             return
-        ours = [socket.fromfd(sock.fileno(), sock.family, sock.type) for sock in self._server.sockets]
+        ours = _copies(self._server)
         self._server.close()
         self._server = None
         for listening in ours:
@@ -160,7 +209,7 @@ class HttpListener:
 
     async def _take(self, sock: socket.socket) -> None:
         try:
-            await self.loop.connect_accepted_socket(lambda: HttpCarrier(self), sock, **self._tls)
+            await self.loop.connect_accepted_socket(lambda: HttpCarrier(self), sock)
         except BaseException as error:
             sock.close()
             if not isinstance(error, OSError):
@@ -178,6 +227,8 @@ class HttpListener:
         self._notice()
         if not await self._ends_within(grace) and self._carriers:
             _log.warning("%s: cutting %d connections after %g s", self.url, len(self._carriers), grace)
+        if self._secure is not None:
+            await self._secure.close()
         for carrier in (*self._carriers, *self._refused):
             carrier.abort()
         for task in self._tasks:
@@ -195,32 +246,47 @@ class HttpListener:
 
     def peer_of(self, transport: asyncio.BaseTransport) -> Peer:
         """Who is at the other end: the address, and the names in its certificate."""
-        certificate: Mapping[str, object] = transport.get_extra_info("peercert") or {}
-        return Peer(
-            transport=self._scheme,
-            address=(transport.get_extra_info("peername") or ("",))[0],
-            tls_subject=_common_name(certificate.get("subject")),
-            tls_issuer=_common_name(certificate.get("issuer")),
-        )
+        peer = Peer(transport=self._scheme, address=(transport.get_extra_info("peername") or ("",))[0])
+        return with_certificate(peer, transport) if self.ssl_context is not None else peer
 
     def admit(self, carrier: HttpCarrier) -> bool:
         """Take up a connection; False when there are too many."""
-        if len(self._carriers) < self._max_connections:
-            self._carriers.add(carrier)
+        if len(self._carriers) < self._max_connections or self._make_room():
+            self._carriers[carrier] = None
             self._quiet.clear()
             if self._retired:
                 carrier.retire()
             return True
-        self._refused.add(carrier)
+        self._attend(carrier)
+        return False
+
+    def _attend(self, refused: HttpCarrier) -> None:
+        """Remember a connection that was one too many, so long as there are not too many of these."""
+        self._refused.add(refused)
         self._quiet.clear()
         if len(self._refused) > REFUSED_LIMIT:
             self._refused.pop().abort()
+
+    def _make_room(self) -> bool:
+        """Let a connection that is of no use give way to a new one; False: all are in use."""
+        if self._max_connections == 0 or self._retired:
+            return False
+        now = self.loop.time()
+        for served in (False, True):
+            for carrier in self._carriers:
+                if carrier.expendable(now, served=served):
+                    del self._carriers[carrier]
+                    self._attend(carrier)
+                    carrier.give_way()
+                    return True
         return False
 
     def forget(self, carrier: HttpCarrier) -> None:
         """Take note that a connection is gone."""
-        self._carriers.discard(carrier)
+        self._carriers.pop(carrier, None)
         self._refused.discard(carrier)
+        self.requests.release(carrier)
+        self.answers.release(carrier)
         self._notice()
 
     def watch(self, task: asyncio.Task[None]) -> None:
@@ -253,10 +319,9 @@ def _write_date(seconds: float) -> bytes:
     return f"{date} {hour:02d}:{minute:02d}:{second:02d} GMT".encode("ascii")
 
 
-def _common_name(name: object) -> str | None:
-    """The CN of a distinguished name as :meth:`ssl.SSLSocket.getpeercert` has it."""
-    parts: Sequence[Sequence[tuple[str, str]]] = name if isinstance(name, tuple) else ()
-    return next((value for part in parts for key, value in part if key == "commonName"), None)
+def _copies(server: asyncio.Server) -> list[socket.socket]:
+    """The listening sockets of a server, which outlive it. By their protocol asyncio knows not to delay."""
+    return [socket.fromfd(sock.fileno(), sock.family, sock.type, sock.proto) for sock in server.sockets]
 
 
 def _host_and_port(host: str, port: int) -> str:

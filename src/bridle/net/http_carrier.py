@@ -23,6 +23,8 @@ from typing import Protocol, TypeAlias, cast
 
 from bridle.core.errors import LocalProtocolError
 from bridle.core.messages import Peer
+from bridle.net.shares import FREE_BYTES, Share
+from bridle.net.stream import SILENCE
 from bridle.net.timed import TimedConnection
 from bridle.wire.http import HttpRequest, HttpResponse, HttpServerConnection, HttpStream, stock
 
@@ -69,6 +71,10 @@ class Host(Protocol):
     loop: asyncio.AbstractEventLoop
     handler: HttpHandler
     body_limit: int
+    fixed: bytes
+    identify: Callable[[], str] | None
+    requests: Share[HttpCarrier]
+    answers: Share[HttpCarrier]
 
     def peer_of(self, transport: asyncio.BaseTransport) -> Peer:
         """Who is at the other end."""
@@ -101,7 +107,7 @@ class HttpCarrier(TimedConnection):
         self._host = host
         super().__init__(host.loop)
         self._handler = host.handler
-        self._http = HttpServerConnection(host.body_limit)
+        self._http = HttpServerConnection(host.body_limit, fixed=host.fixed, identify=host.identify)
         self._waiting: deque[_Message] = deque()
         self._written: list[bytes] = []
         self._size = 0
@@ -109,6 +115,8 @@ class HttpCarrier(TimedConnection):
         self._untouched: _Answer | None = None  # given to a task that has not begun
         self._unsent = 0
         self._room: asyncio.Future[None] | None = None  # waited for by a stream
+        self._working = 0  # bytes of the request that is worked on
+        self._counted = False  # the listener was told that something is held
         self._answered = False
         self._paused = False  # nothing is read
         self._blocked = False  # the client does not read
@@ -121,6 +129,8 @@ class HttpCarrier(TimedConnection):
         self._transport = cast(asyncio.Transport, transport)
         if self._host.admit(self):
             self.peer = self._host.peer_of(transport)
+            if self._transport.get_extra_info("sslcontext") is not None:
+                self._transport.set_write_buffer_limits(high=WRITE_BATCH)
             self._touch(REQUEST_TIMEOUT)
         else:
             self._write(self._http.reject(503, self._host.date()))
@@ -149,6 +159,15 @@ class HttpCarrier(TimedConnection):
             self._work()
         else:
             self._throttle()
+        if self._counted or self._task is not None or self._waiting or self._http.held > FREE_BYTES:
+            self._account()
+
+    def _account(self) -> None:
+        """Tell the listener how much is held here; where it is too much for all, read no more for now."""
+        held = 0 if self._ending else self._http.held + self._held() + self._working
+        self._counted = held > FREE_BYTES
+        if not self._host.requests.hold(self, held) and self._task is not None:
+            self._pause()
 
     def eof_received(self) -> bool:
         """The client sends no more; what it has asked is still answered, where the transport can."""
@@ -164,12 +183,14 @@ class HttpCarrier(TimedConnection):
         """The client does not read: neither is it read."""
         self._blocked = True
         self._unsent = self._count_unsent()
+        self._host.answers.hold(self, self._transport.get_write_buffer_size())
         self._touch(WRITE_TIMEOUT)
         self._throttle()
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._blocked = False
+        self._host.answers.release(self)
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         if not self._ending:
@@ -188,6 +209,7 @@ class HttpCarrier(TimedConnection):
             self._touch(None)
             self._task = self._loop.create_task(self._await(late))
             self._untouched = late[1]
+            self._working = len(late[0].body)
             self._host.watch(self._task)
         self._flush()
         if late is None:
@@ -230,9 +252,12 @@ class HttpCarrier(TimedConnection):
             else:
                 self._put(request, response)
             late = self._advance()
+            self._working = len(late[0].body) if late is not None else 0
         self._task = None
         self._flush()
         self._rest()
+        if self._counted:
+            self._account()
 
     async def _stream(self, request: HttpRequest, stream: HttpStream) -> None:
         """Send an answer piece by piece. What fails half way is cut, so that nobody takes it for whole."""
@@ -305,6 +330,8 @@ class HttpCarrier(TimedConnection):
         # uvloop raises where asyncio warns.
         if not self._transport.is_closing():
             self._transport.write(data)
+            if self._blocked:
+                self._host.answers.hold(self, self._transport.get_write_buffer_size())
 
     def _rest(self) -> None:
         """Nothing is being worked on: end, or wait for more."""
@@ -328,6 +355,10 @@ class HttpCarrier(TimedConnection):
         if self._paused or self._transport.is_closing():
             return
         if self._blocked or len(self._waiting) > PIPELINE_LIMIT or self._held() > self._host.body_limit:
+            self._pause()
+
+    def _pause(self) -> None:
+        if not (self._paused or self._transport.is_closing()):
             self._paused = True
             self._transport.pause_reading()
 
@@ -347,6 +378,8 @@ class HttpCarrier(TimedConnection):
         """Cut a client that takes nothing in; one that took some has as long again."""
         unsent, before = self._count_unsent(), self._unsent
         self._unsent = unsent
+        if self._blocked:
+            self._host.answers.hold(self, self._transport.get_write_buffer_size())
         if 0 < unsent < before:
             self._touch(WRITE_TIMEOUT)
         elif self._lingering and not unsent:
@@ -390,6 +423,36 @@ class HttpCarrier(TimedConnection):
             self._paused = False
             self._transport.resume_reading()
         self._touch(LINGER)
+
+    def expendable(self, now: float, *, served: bool) -> bool:
+        """True when nothing is worked on here, and who is here has been silent: one that has not been
+        answered yet, or one that was (``served``) some time ago."""
+        if self._task is not None or self._ending or self._answered != served:
+            return False
+        if not served:
+            return not self._blocked
+        timeout = WRITE_TIMEOUT if self._blocked else REQUEST_TIMEOUT if self._http.begun else IDLE_TIMEOUT
+        return self._deadline - now <= timeout - SILENCE
+
+    def give_way(self) -> bool:
+        """End, answered 503 where something was asked, and hold nothing any more; False: something is being
+        worked on."""
+        if self._task is not None or self._ending:
+            return False
+        if self._blocked:
+            return self.stop_waiting()
+        self._waiting.clear()
+        if self._answered and self._http.idle:
+            self._end()
+        else:
+            self._write(self._http.abandon(503, self._host.date()))
+            self._end(linger=True)
+        return True
+
+    def stop_waiting(self) -> bool:
+        """Drop the answers that the client does not take in."""
+        self._loop.call_soon(self.abort)
+        return True
 
     def retire(self) -> None:
         """End with the next answer that leaves nothing under way."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from bridle.core.errors import EndpointError
 from bridle.core.messages import Peer
@@ -12,9 +13,11 @@ from bridle.net.unix import BACKLOG
 __all__ = ["open_port", "peer_of_connection", "peer_of_port", "written"]
 
 
-async def open_port(transport: str, host: str, port: int) -> socket.socket:
+async def open_port(
+    transport: str, host: str, port: int, check: Callable[[str], None] | None = None
+) -> socket.socket:
     """A non-blocking socket bound to a TCP or UDP port; the TCP one listens. ``*`` is every IPv4 address,
-    ``::`` every IPv6 address.
+    ``::`` every IPv6 address. ``check`` is told the address before anybody can connect to it, and may raise.
 
     Raises:
         EndpointError: the name has no address, or the port cannot be had.
@@ -39,6 +42,8 @@ async def open_port(transport: str, host: str, port: int) -> socket.socket:
             # What is accepted inherits it.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind(address)
+        if check is not None:
+            check(sock.getsockname()[0])
         if kind == socket.SOCK_STREAM:
             sock.listen(BACKLOG)
     except OSError as error:

@@ -9,18 +9,25 @@ same and dropped: a configuration change is not torn in half because a client le
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from bridle.core.messages import Command, Peer, Response
+from bridle.core.messages import LOCAL, Command, Peer, Response
 from bridle.core.results import Result
 from bridle.net.acceptor import Acceptor, Connection, Opening
+from bridle.net.shares import ANSWER_BYTES, FREE_BYTES, REQUEST_BYTES, Share, affordable
 from bridle.net.timed import GRACE, TimedConnection
 from bridle.wire.dialect import Dialect, Message, Refusal, ServerDialect
+
+if TYPE_CHECKING:
+    import ssl
+
+    from bridle.net.secure import SecureAcceptor
 
 __all__ = [
     "CANCELLED",
@@ -29,9 +36,12 @@ __all__ = [
     "QUEUE_BYTES",
     "QUEUE_LIMIT",
     "REFUSED_LIMIT",
+    "SILENCE",
     "WRITE_BATCH",
     "WRITE_TIMEOUT",
     "Execute",
+    "PeerOf",
+    "SecureConnection",
     "StreamConnection",
     "StreamListener",
     "answer_of",
@@ -42,6 +52,9 @@ CONNECTION_LIMIT = 1024
 # Connections beyond the limit that are given time to read that they are; the rest are told and closed at
 # once.
 REFUSED_LIMIT = 64
+# Seconds of silence after which a connection that was answered before gives way to a new one, where there are
+# too many. One that never asked for anything gives way at once.
+SILENCE = 2.0
 # Commands that may wait behind a slow one before the connection is read no further.
 QUEUE_LIMIT = 128
 # Bytes that may come behind a slow command before the connection is read no further; commands can be large.
@@ -89,8 +102,11 @@ class StreamConnection(TimedConnection, Connection):
 
     # What most connections never change is the class's.
     _task: asyncio.Task[None] | None = None
-    _held = 0
+    _held = 0  # bytes that came behind what is worked on
+    _partial = 0  # bytes of what is worked on, or of what has not come whole
     _unsent = 0
+    _served = False
+    _rested = 0.0  # when nothing was left to do, where no time is counted then
     _blocked = False
     _reading = True
     _half_closed = False
@@ -103,16 +119,15 @@ class StreamConnection(TimedConnection, Connection):
         self.number = next(_numbers)
         self._queue: deque[Message] = deque()
 
-    def begin(self, opening: Opening) -> None:
+    def begin(self, opening: asyncio.Transport) -> None:
         """A client was accepted; the transport is made later, if it is needed at all."""
         self._transport = opening
         listener = self._listener
         self._dialect = listener.dialect.server(listener.peer_of(opening))
-        if len(listener.connections) < listener.connection_limit:
+        if len(listener.connections) < listener.connection_limit or listener.make_room():
             listener.connections[self] = None
             return
-        text = f"too many connections: at most {listener.connection_limit} are served"
-        self._transport.write(self._dialect.refuse(text))
+        self._transport.write(self._dialect.refuse(listener.too_many))
         self._end(linger=listener.attend(self))
 
     def settle(self) -> None:
@@ -143,12 +158,37 @@ class StreamConnection(TimedConnection, Connection):
     def data_received(self, data: bytes) -> None:
         if self._ending:
             return
-        self._queue.extend(self._dialect.receive(data))
-        if self._task is None and not self._blocked:
+        messages = self._dialect.receive(data)
+        self._queue.extend(messages)
+        if self._idle:
             self._work()
+            if not messages or self._partial or self._task is not None or len(data) > FREE_BYTES:
+                self._count(len(data), whole=bool(messages))
             return
         self._held += len(data)
-        if self._held > QUEUE_BYTES or len(self._queue) > QUEUE_LIMIT:
+        if not self._account() or self._held > QUEUE_BYTES or len(self._queue) > QUEUE_LIMIT:
+            self._stop_reading()
+
+    @property
+    def _idle(self) -> bool:
+        """True when nothing is worked on, and the client reads."""
+        return self._task is None and not self._blocked
+
+    def _count(self, size: int, *, whole: bool) -> None:
+        """Count what came for what the listener's connections hold together."""
+        if whole and self._idle:
+            self._partial = 0 if self._ending else size  # the rest of it may be of a next command
+        else:
+            self._partial += size
+        if not self._account() and not self._idle:
+            self._stop_reading()
+
+    def _account(self) -> bool:
+        """Tell the listener how much is held here; False: all of them hold too much."""
+        return self._listener.requests.hold(self, 0 if self._ending else self._partial + self._held)
+
+    def _stop_reading(self) -> None:
+        if self._reading and not self._transport.is_closing():
             self._reading = False
             self._transport.pause_reading()
 
@@ -164,17 +204,18 @@ class StreamConnection(TimedConnection, Connection):
             return False
         self._half_closed = True
         self._queue.extend(self._dialect.receive_eof())
-        if self._task is None and not self._blocked:
+        if self._idle:
             self._work()
-        return not self._ending
+        return self._transport.can_write_eof() and not self._ending
 
     def pause_writing(self) -> None:
         self._blocked = True
-        self._unsent = self._transport.get_write_buffer_size()
+        self._count_unsent()
         self._touch(WRITE_TIMEOUT)
 
     def resume_writing(self) -> None:
         self._blocked = False
+        self._listener.answers.release(self)
         if not self._ending:
             self._touch(None)
             # Not at once: asyncio's transports report a loss twice when they are closed from in here.
@@ -237,11 +278,17 @@ class StreamConnection(TimedConnection, Connection):
         if self._dialect.closing or ((self._half_closed or self._retiring) and not self._queue):
             self._end()
         elif not self._ending:
+            self._served = True
             if not self._reading:
                 self._reading = True
                 self._transport.resume_reading()
-            self._held = 0
-            self._touch(self._dialect.idle_timeout)
+            if self._held:
+                self._partial, self._held = self._held, 0
+                self._account()
+            timeout = self._dialect.idle_timeout
+            self._touch(timeout)
+            if timeout is None:
+                self._rested = self._loop.time()
 
     async def _wait(self, command: Command, outcome: Awaitable[Response]) -> None:
         try:
@@ -249,13 +296,17 @@ class StreamConnection(TimedConnection, Connection):
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
-                self._transport.abort()
+                self.abort()
                 raise
             response = CANCELLED  # not this task is, but what the handler waited for
         self._task = None
+        self._partial = 0
         if not self._transport.is_closing():
             self._transport.write(answer_of(self._dialect, command, response))
+            if self._blocked:
+                self._count_unsent()
             self._work()
+            self._account()
 
     def _expired(self) -> None:
         if self._ending or self._blocked:
@@ -266,22 +317,59 @@ class StreamConnection(TimedConnection, Connection):
 
     def _unread(self) -> None:
         """Cut a client that takes nothing in; one that took some has as long again."""
-        before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
+        before = self._unsent
+        self._count_unsent()
         if 0 < self._unsent < before:
             self._touch(WRITE_TIMEOUT)
         else:
-            self._transport.abort()
+            self.abort()
+
+    def _count_unsent(self) -> None:
+        """Tell the listener how much waits for the client to read."""
+        self._unsent = self._transport.get_write_buffer_size()
+        self._listener.answers.hold(self, self._unsent)
+
+    def expendable(self, now: float, *, served: bool) -> bool:
+        """True when nothing is worked on here, and who is here has been silent: one that has not been
+        answered yet, or one that was (``served``) some time ago."""
+        if self._task is not None or self._ending or self._served != served:
+            return False
+        if not served:
+            return not self._blocked
+        timeout = WRITE_TIMEOUT if self._blocked else self._dialect.idle_timeout
+        silence = now - self._rested if timeout is None else timeout - (self._deadline - now)
+        return silence >= SILENCE
+
+    def give_way(self, text: str, *, linger: bool = True) -> bool:
+        """End with the words ``text``, and hold nothing any more; False: something is being worked on."""
+        if self._task is not None or self._ending:
+            return False
+        if self._blocked:
+            self._loop.call_soon(self.abort)
+            return True
+        refusal = self._dialect.refuse(text)
+        self._dialect = self._listener.dialect.server(LOCAL)  # what has come so far goes with the old one
+        self._queue.clear()
+        if not self._transport.is_closing():
+            self._transport.write(refusal)
+        self._end(linger=linger)
+        return True
+
+    def stop_waiting(self) -> bool:
+        """Drop the answers that the client does not take in."""
+        self._loop.call_soon(self.abort)
+        return True
 
     def _end(self, *, linger: bool = False) -> None:
         """Close so that the client gets all that was written, and sees an end rather than a reset."""
         self._ending = True
         linger = (linger or self._dialect.trailing) and not self._half_closed
-        if linger:
-            if self._transport.can_write_eof():
-                self._transport.write_eof()
+        if linger and self._transport.can_write_eof():
+            self._transport.write_eof()
             if not self._reading:
                 self._transport.resume_reading()
         else:
+            linger = False  # TLS reads up to the end by itself
             self._transport.close()
         self._unsent = self._transport.get_write_buffer_size()
         if self._unsent or linger:
@@ -302,7 +390,19 @@ class StreamConnection(TimedConnection, Connection):
 
     def abort(self) -> None:
         """End now."""
-        self._transport.abort()
+        # A TLS transport that was closed twice has forgotten whom to abort (Python 3.11.2).
+        with contextlib.suppress(AttributeError):
+            self._transport.abort()
+
+
+class SecureConnection(StreamConnection):
+    """One client's connection over TLS: it begins when both sides have shaken hands."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        secure = cast(asyncio.Transport, transport)
+        secure.set_write_buffer_limits(high=WRITE_BATCH)
+        self.begin(secure)
+        self.settle()
 
 
 class StreamListener:
@@ -315,11 +415,16 @@ class StreamListener:
         peer_of: PeerOf,
         *,
         connection_limit: int = CONNECTION_LIMIT,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """With ``tls``, connections begin with a handshake by it; another may take its place at any time."""
         self.dialect = dialect
         self.execute = execute
         self.peer_of = peer_of
-        self.connection_limit = connection_limit
+        self.connection_limit = affordable(connection_limit) if connection_limit else 0
+        self.tls = tls
+        self.requests: Share[StreamConnection] = Share(REQUEST_BYTES, self._refuse)
+        self.answers: Share[StreamConnection] = Share(ANSWER_BYTES, StreamConnection.stop_waiting)
         # In the order in which they came.
         self.connections: dict[StreamConnection, None] = {}
         self._refused: set[StreamConnection] = set()
@@ -327,7 +432,8 @@ class StreamListener:
         self._quiet = asyncio.Event()
         self._closing = False
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self._acceptor: Acceptor | None = None
+        self._acceptor: Acceptor | SecureAcceptor | None = None
+        self._secure: SecureAcceptor | None = None
 
     def attend(self, refused: StreamConnection) -> bool:
         """Remember a connection that was one too many; False when there are too many of these."""
@@ -336,10 +442,33 @@ class StreamListener:
         self._refused.add(refused)
         return True
 
+    def _refuse(self, connection: StreamConnection) -> bool:
+        return connection.give_way(f"too much at once: at most {self.requests.limit} bytes are held")
+
+    def make_room(self) -> bool:
+        """Let a connection that is of no use give way to a new one; False: all are in use."""
+        if self.connection_limit == 0 or self._closing:
+            return False
+        now = self.loop.time()
+        for served in (False, True):
+            for connection in self.connections:
+                if connection.expendable(now, served=served):
+                    del self.connections[connection]
+                    connection.give_way(self.too_many, linger=self.attend(connection))
+                    return True
+        return False
+
+    @property
+    def too_many(self) -> str:
+        """What those are told who are one too many."""
+        return f"too many connections: at most {self.connection_limit} are served"
+
     def forget(self, connection: StreamConnection) -> None:
         """A connection is gone."""
         self.connections.pop(connection, None)
         self._refused.discard(connection)
+        self.requests.release(connection)
+        self.answers.release(connection)
         if self._closing:
             self._notice()
 
@@ -361,7 +490,13 @@ class StreamListener:
 
     def start(self, listening: socket.socket) -> None:
         """Accept connections on a bound, listening socket."""
-        self._acceptor = Acceptor(listening, lambda: StreamConnection(self))
+        if self.tls is None:
+            self._acceptor = Acceptor(listening, lambda: StreamConnection(self))
+            return
+        from bridle.net.secure import SecureAcceptor
+
+        self._secure = SecureAcceptor([listening], lambda: SecureConnection(self), lambda: self.tls)
+        self._acceptor = self._secure
 
     def stop_accepting(self) -> None:
         """Take no new connections; those that are open go on."""
@@ -385,6 +520,8 @@ class StreamListener:
         except TimeoutError:
             if self.connections:
                 _log.warning("cutting %d connections that did not end in %s s", len(self.connections), grace)
+        if self._secure is not None:
+            await self._secure.close()
         for connection in (*self.connections, *self._refused):
             connection.abort()
         for task in tuple(self._tasks):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from bridle.core.errors import EndpointError
-from bridle.net.rights import Rights, explained
+from bridle.net.rights import Rights, check_directory, check_mode, explained
 
 __all__ = ["BACKLOG", "PATH_BYTES", "SocketFile"]
 
@@ -76,6 +76,7 @@ class SocketFile:
         kind: int = socket.SOCK_STREAM,
         backlog: int = BACKLOG,
         replaces: SocketFile | None = None,
+        open_to_all: bool = False,
     ) -> SocketFile:
         """Bind a socket to a path.
 
@@ -86,6 +87,9 @@ class SocketFile:
         its path, once nothing can fail any more. Clients that had connected to it stay connected; close it
         when they need it no longer, that leaves the new files alone.
 
+        A mode that lets others write, and a directory in which others can replace the socket, are refused
+        unless it is to be ``open_to_all``.
+
         Raises:
             EndpointError: it cannot be done. Then nothing is left behind and nothing has changed.
         """
@@ -93,7 +97,10 @@ class SocketFile:
         path = _checked(os.fspath(path), mode)
         file = Path(path)
         lockfile = file.with_name(f"{file.name}.lock")
-        _check_directory(file.parent, path, lockfile)
+        around = _mode_of(file.parent, lockfile)
+        if not open_to_all:
+            check_mode(f"socket '{path}'", mode)
+            check_directory(f"socket '{path}'", file.parent, around)
         own = replaces._identity if replaces is not None and replaces._lock is not None else None
         with explained(f"cannot create socket '{path}'"), ExitStack() as undo:
             lock = replaces._lock if replaces is not None else None
@@ -198,16 +205,9 @@ def _checked(path: str, mode: int) -> str:
     return path
 
 
-def _check_directory(directory: Path, path: str, lockfile: Path) -> None:
+def _mode_of(directory: Path, lockfile: Path) -> int:
     with explained(f"cannot create socket lockfile, {lockfile}, "):
-        mode = directory.stat().st_mode
-    # If it is no directory at all, the lock file says so.
-    if stat.S_ISDIR(mode) and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise EndpointError(
-            f"cannot create socket '{path}': everybody could replace it, because directory '{directory}' "
-            f"is writable by others (mode 0{stat.S_IMODE(mode):o}); take that right away (chmod o-w) or set "
-            "the sticky bit (chmod +t)"
-        )
+        return directory.stat().st_mode
 
 
 def _bind_beside(sock: socket.socket, file: Path) -> Path:

@@ -24,13 +24,18 @@ Answer: TypeAlias = "Callable[[Command], HttpResponse | Awaitable[HttpResponse]]
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an HTTP channel needs besides its address. ``certificate`` is the files of the chain and its key,
-    which are read again when the settings are used anew; ``headers`` go into every answer."""
+    """What a channel needs besides its address: on streams ``tls``, the rest is HTTP's. ``headers`` go into
+    every answer. ``allowed_hosts`` are names of the listener besides its own, ``allowed_origins`` the sites
+    whose pages may send commands. What other machines can reach lets nobody in without authentication, and
+    takes no passwords in clear text, unless that is said to be allowed."""
 
     tls: ssl.SSLContext | None = None
-    certificate: tuple[str, str] | None = None
     authentication: BasicAuthentication | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    allow_unauthenticated: bool = False
+    allow_clear_text: bool = False
 
 
 class Pages(Protocol):
@@ -53,8 +58,13 @@ class Channel(Protocol):
         """Where it listens; the port is the real one."""
         ...
 
+    @property
+    def exposed(self) -> bool:
+        """Whether other machines can reach it."""
+        ...
+
     def update(self, settings: HttpSettings) -> None:
-        """Use other settings for the requests to come."""
+        """Use other settings for the requests and the TLS handshakes to come."""
         ...
 
     def retire(self) -> None:

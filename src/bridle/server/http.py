@@ -6,9 +6,10 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from bridle.core.errors import ForbiddenError, TooManyError
 from bridle.core.manager import Outcome
@@ -17,7 +18,9 @@ from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
 from bridle.net.http import HttpListener
 from bridle.net.stream import CANCELLED
+from bridle.server.browsers import Doorkeeper, traceparent_of, with_headers
 from bridle.server.channel import GRACE, Answer, HttpSettings, Pages
+from bridle.server.exposure import is_loopback
 from bridle.wire.http import HttpRequest, HttpResponse, HttpStream, stock
 from bridle.wire.kea_http import read_request, wrap
 from bridle.wire.kea_messages import encode_answer
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["HttpChannel", "HttpCommands", "answer_with", "refusal_of"]
 
 _log = logging.getLogger("bridle.server")
+
+_Answer: TypeAlias = "HttpResponse | Awaitable[HttpResponse] | Awaitable[HttpResponse | HttpStream]"
 
 _SHORT_BANNER = "Managed by Bridle.\n"
 
@@ -84,7 +89,8 @@ def _write(command: Command, response: Response) -> HttpResponse:
 class HttpCommands:
     """HTTP requests to commands, for one listener: what Kea's HTTP channels check, in their order.
 
-    ``pages`` gives what has paths of its own beside them; None while there is nothing.
+    ``pages`` gives what has paths of its own beside them, None while there is nothing; ``name`` is the host
+    that the listener was asked to listen on.
     """
 
     def __init__(
@@ -93,16 +99,30 @@ class HttpCommands:
         banner: str | Callable[[], str],
         settings: HttpSettings,
         pages: Callable[[], Pages | None] = lambda: None,
+        *,
+        name: str = "localhost",
     ) -> None:
         self._answer = answer
         self._banner = banner
         self._pages = pages
-        self.settings = settings
+        self._name = name
+        self.use(settings)
 
-    def __call__(
-        self, request: HttpRequest, peer: Peer
-    ) -> HttpResponse | Awaitable[HttpResponse] | Awaitable[HttpResponse | HttpStream]:
-        """Answer a request: syntax first, then who asks, then the command (``facts/kea.md`` §2.1)."""
+    def use(self, settings: HttpSettings) -> None:
+        """Let other settings hold for the requests to come."""
+        self.settings = settings
+        self._door = Doorkeeper(self._name, settings)
+
+    def __call__(self, request: HttpRequest, peer: Peer) -> _Answer:
+        """Answer a request: where it comes from, syntax, who asks, then the command (``facts/kea.md``
+        §2.1)."""
+        refusal = self._door.refusal(request)
+        if "origin" in request.headers:
+            answer = self._taken(request, peer) if refusal is None else refusal
+            return self._opened(answer, self._door.opens(request))
+        return self._taken(request, peer) if refusal is None else self._dressed(refusal)
+
+    def _taken(self, request: HttpRequest, peer: Peer) -> _Answer:
         pages = self._pages()
         if pages is not None and pages.serves(request.target):
             return self._page(pages, request, peer)
@@ -114,6 +134,11 @@ class HttpCommands:
                 banner = self._banner if isinstance(self._banner, str) else self._banner()
             return self._dressed(HttpResponse(200, banner.encode(), content_type="text/plain"))
         command = read_request(request, peer)
+        if isinstance(command, Command):
+            # Nobody else has seen it yet: it need not be made anew.
+            force_setattr(command, "request_id", request.id)
+            if "traceparent" in request.headers:
+                force_setattr(command, "traceparent", traceparent_of(request))
         if isinstance(command, HttpResponse) and command.status != 200:
             return self._dressed(command)
         known = self._known(request, peer)
@@ -121,7 +146,9 @@ class HttpCommands:
             return self._answered(command, known)
         return self._answer_later(command, known)
 
-    def _known(self, request: HttpRequest, peer: Peer) -> Peer | HttpResponse | Awaitable[Peer | HttpResponse]:
+    def _known(
+        self, request: HttpRequest, peer: Peer
+    ) -> Peer | HttpResponse | Awaitable[Peer | HttpResponse]:
         """The peer with its name, or the answer for one that has none."""
         authentication = self.settings.authentication
         if authentication is None or not authentication.required:
@@ -149,9 +176,7 @@ class HttpCommands:
             known = await known
         if isinstance(known, HttpResponse):
             return self._dressed(known)
-        answer = await pages.answer(request, known)
-        extra = self.settings.headers
-        return msgspec.structs.replace(answer, headers=answer.headers + extra) if extra else answer
+        return with_headers(await pages.answer(request, known), self.settings.headers)
 
     async def _answer_later(
         self, command: Command | HttpResponse, known: Awaitable[Peer | HttpResponse]
@@ -175,8 +200,17 @@ class HttpCommands:
         return self._dress_later(answer) if self.settings.headers else answer
 
     def _dressed(self, response: HttpResponse) -> HttpResponse:
-        extra = self.settings.headers
-        return msgspec.structs.replace(response, headers=response.headers + extra) if extra else response
+        return with_headers(response, self.settings.headers)
+
+    @staticmethod
+    def _opened(answer: _Answer, extra: tuple[tuple[str, str], ...]) -> _Answer:
+        if isinstance(answer, HttpResponse):
+            return with_headers(answer, extra)
+
+        async def later() -> HttpResponse | HttpStream:
+            return with_headers(await answer, extra)
+
+        return later() if extra else answer
 
     async def _dress_later(self, answer: Awaitable[HttpResponse]) -> HttpResponse:
         return self._dressed(await answer)
@@ -189,19 +223,13 @@ class HttpChannel:
         self.endpoint = endpoint
         self._listener = listener
         self._commands = commands
-        self._tls = commands.settings.tls
+        self.exposed: bool = not is_loopback(listener.address[0])
 
     def update(self, settings: HttpSettings) -> None:
         """Use other settings for the requests and the TLS handshakes to come."""
-        self._commands.settings = settings
-        if self._tls is None or settings.tls is None or settings.certificate is None:
-            return
-        # The listener keeps its context; what it is made of can be renewed in it.
-        try:
-            self._tls.load_cert_chain(*settings.certificate)
-            self._tls.verify_mode = settings.tls.verify_mode
-        except OSError as error:
-            _log.error("%s goes on with its old certificate: %s", self.endpoint, error)
+        self._commands.use(settings)
+        if self._listener.ssl_context is not None and settings.tls is not None:
+            self._listener.ssl_context = settings.tls
 
     def retire(self) -> None:
         """Take no new connections; each open one ends with its next answer, or when it is idle."""

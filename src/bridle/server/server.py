@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from bridle.core.errors import EndpointError
+from bridle.core.errors import BridleError, EndpointError
 from bridle.core.manager import NO_OTHERS, CommandDefinition, CommandManager, Outcome
 from bridle.core.messages import Command
 from bridle.core.version import VERSION
 from bridle.net.endpoint import Endpoint
+from bridle.net.stream import Execute
 from bridle.server.channel import GRACE, Answer, Channel, HttpSettings, Pages
+from bridle.server.exposure import check_exposure, is_loopback
+from bridle.server.options import Certificates, Options, explain
 from bridle.server.sockets import SocketChannel, open_channel
 from bridle.wire.dialect import dialect
 
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from bridle.server.ctl import Ctl
 
 __all__ = ["SOCKET_MODE", "Server"]
+
+_log = logging.getLogger("bridle.server")
 
 BANNER = "Managed by Bridle. Commands are POSTed here as application/json.\n"
 # Kea's since 3.1: owner and group may command, others may not.
@@ -51,6 +57,7 @@ class Server:
         pages: Callable[[], Pages | None] = lambda: None,
         name: str = "bridle",
         version: str = VERSION,
+        allow_unauthenticated: bool = False,
     ) -> None:
         self._manager = manager
         self._name = name
@@ -60,6 +67,11 @@ class Server:
         self._banner = banner
         self._pages = pages
         self._guard: Guard | None = None
+        self.allow_unauthenticated = allow_unauthenticated
+        """Whether channels that other machines can reach may be without authentication of their own; so they
+        may where roles decide about every command."""
+        self._exposed: dict[Channel, HttpSettings] = {}
+        self._renewable: dict[Channel, tuple[Certificates, HttpSettings]] = {}
         self._channels: list[Channel] = []
         self._retired: list[Channel] = []
 
@@ -69,29 +81,87 @@ class Server:
         return tuple(self._channels)
 
     async def listen(self, endpoint: str | Endpoint, settings: HttpSettings | None = None) -> Channel:
-        """Open a channel. ``settings`` are for HTTP.
+        """Open a channel. What ``settings`` say goes before the endpoint's options.
+
+        TLS is spoken on every stream whose endpoint has the options ``cert``, ``key`` and ``ca``, and
+        ``cert-required=no`` where clients need no certificate.
 
         Raises:
-            EndpointError: the endpoint is malformed, or cannot be listened on.
+            EndpointError: the endpoint is malformed, cannot be listened on, or would let everybody in who can
+                reach it from another machine.
         """
         if isinstance(endpoint, str):
             endpoint = Endpoint.parse(endpoint)
+        options = Options(endpoint)
+        settings, certificates = self._read(endpoint, options, settings or HttpSettings())
         if endpoint.transport in ("http", "https") and endpoint.dialect == "kea":
-            channel = await self._listen_on_http(endpoint, settings or HttpSettings())
+            channel = await self._listen_on_http(endpoint, options, settings)
         else:
-            channel = await self._listen_on_socket(endpoint)
+            channel = await self._listen_on_socket(endpoint, options, settings)
         self._channels.append(channel)
+        if channel.exposed:
+            self._exposed[channel] = settings
+        if certificates is not None:
+            self._renewable[channel] = (certificates, settings)
         return channel
 
-    async def _listen_on_socket(self, endpoint: Endpoint) -> Channel:
+    def _read(
+        self, endpoint: Endpoint, options: Options, settings: HttpSettings
+    ) -> tuple[HttpSettings, Certificates | None]:
+        """What an endpoint's options make of settings, and the files of TLS where it names them."""
+        try:
+            if endpoint.transport in ("tcp", "udp", "http", "https"):
+                allowed = options.flag("allow-unauthenticated", default=settings.allow_unauthenticated)
+                settings = msgspec.structs.replace(settings, allow_unauthenticated=allowed)
+            if endpoint.transport not in ("unix", "tcp", "http", "https"):
+                return settings, None
+            certificates = options.certificates()
+            if certificates is None or settings.tls is not None:
+                return settings, None
+            return msgspec.structs.replace(settings, tls=certificates.context()), certificates
+        except BridleError as error:
+            raise explain(endpoint, error) from None
+
+    def check(self, endpoint: Endpoint, settings: HttpSettings) -> None:
+        """Refuse settings that would let everybody in on a channel which other machines can reach.
+
+        Raises:
+            EndpointError: they would.
+        """
+        policed = self._guard is not None and self._guard.settings.governs(endpoint.transport)
+        check_exposure(endpoint, settings, allowed=self.allow_unauthenticated or policed)
+
+    def check_without(self, governs: Callable[[str], bool]) -> None:
+        """Refuse roles that would leave a channel which other machines can reach open to everybody.
+        ``governs`` says whether they decide about the commands of a transport.
+
+        Raises:
+            EndpointError: they would.
+        """
+        for channel, settings in self._exposed.items():
+            allowed = self.allow_unauthenticated or governs(channel.endpoint.transport)
+            check_exposure(channel.endpoint, settings, allowed=allowed)
+
+    def _checker(self, endpoint: Endpoint, settings: HttpSettings) -> Callable[[str], None]:
+        def check(address: str) -> None:
+            if not is_loopback(address):
+                self.check(endpoint, settings)
+
+        return check
+
+    async def _listen_on_socket(
+        self, endpoint: Endpoint, options: Options, settings: HttpSettings
+    ) -> Channel:
         known = dialect(endpoint.dialect)
         if endpoint.transport not in known.transports:
             transports = ", ".join(known.transports)
             raise EndpointError(f"cannot listen on '{endpoint}': {known.name} travels on {transports}")
         if endpoint.dialect in CTL_DIALECTS:
-            execute = self._guarded(self._ctl.definitions)
-            return await open_channel(endpoint, known, execute, CTL_SOCKET_MODE)
-        return await open_channel(endpoint, known, self._guarded(), SOCKET_MODE)
+            execute, mode = self._guarded(self._ctl.definitions), CTL_SOCKET_MODE
+        else:
+            execute, mode = self._guarded(), SOCKET_MODE
+        check = self._checker(endpoint, settings)
+        return await open_channel(endpoint, options, known, execute, mode, settings, check)
 
     def use_guard(self, guard: Guard | None) -> None:
         """Ask this guard about every command from now on, on all channels; None: nobody."""
@@ -124,20 +194,44 @@ class Server:
             if isinstance(channel, SocketChannel) and channel.endpoint.dialect in CTL_DIALECTS
         ]
 
-    async def _listen_on_http(self, endpoint: Endpoint, settings: HttpSettings) -> Channel:
-        for name, _ in endpoint.options:
-            raise EndpointError(f"endpoint '{endpoint}': unknown option '{name}'; known are none")
+    async def _listen_on_http(self, endpoint: Endpoint, options: Options, settings: HttpSettings) -> Channel:
+        try:
+            options.check(endpoint.transport)
+        except EndpointError as error:
+            raise explain(endpoint, error) from None
         if endpoint.transport == "https" and settings.tls is None:
-            raise EndpointError(f"'{endpoint}' needs certificates, which a configuration names")
+            raise EndpointError(
+                f"'{endpoint}' needs certificates: the options cert, key and ca, or a configuration"
+            )
+        if endpoint.transport == "http" and settings.tls is not None:
+            endpoint = msgspec.structs.replace(endpoint, transport="https")
         # Loaded only here: a daemon without HTTP needs no HTTP parser.
         from bridle.net.http import HttpListener
+        from bridle.server.browsers import FIXED_HEADERS, request_names
         from bridle.server.http import HttpChannel, HttpCommands, answer_with
 
         answer = self._answer or answer_with(self._guarded())
-        commands = HttpCommands(answer, self._banner, settings, self._pages)
-        listener = await HttpListener.open(endpoint.host, endpoint.port, commands, ssl_context=settings.tls)
+        commands = HttpCommands(answer, self._banner, settings, self._pages, name=endpoint.host)
+        listener = await HttpListener.open(
+            endpoint.host,
+            endpoint.port,
+            commands,
+            ssl_context=settings.tls,
+            fixed=FIXED_HEADERS,
+            identify=request_names(),
+            check=self._checker(endpoint, settings),
+        )
         real = msgspec.structs.replace(endpoint, port=listener.address[1])
         return HttpChannel(real, listener, commands)
+
+    def renew_certificates(self) -> None:
+        """Read the certificates again that endpoints name; the next handshakes go by them. Where that fails,
+        the old ones stay in use, and the log says so."""
+        for channel, (certificates, settings) in self._renewable.items():
+            try:
+                channel.update(msgspec.structs.replace(settings, tls=certificates.context()))
+            except BridleError as error:
+                _log.error("%s goes on with its old certificates: %s", channel.endpoint, error)
 
     def retire(self, channel: Channel) -> None:
         """Close a channel to new connections; its open connections go on, until :meth:`close` at the latest.
@@ -146,6 +240,8 @@ class Server:
             EndpointError: its files could not be removed; it listens no more nevertheless.
         """
         self._channels.remove(channel)
+        self._renewable.pop(channel, None)
+        self._exposed.pop(channel, None)
         self._retired.append(channel)
         channel.retire()
 
@@ -157,6 +253,8 @@ class Server:
         """
         channels = self._channels + self._retired
         self._channels, self._retired = [], []
+        self._renewable.clear()
+        self._exposed.clear()
         ends = await asyncio.gather(*(channel.close(grace) for channel in channels), return_exceptions=True)
         for failure in ends:
             if failure is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -11,9 +11,11 @@ import msgspec
 from bridle.core.errors import EndpointError
 from bridle.net.credentials import peer_of_unix
 from bridle.net.endpoint import Endpoint
-from bridle.net.stream import CONNECTION_LIMIT, Execute, StreamConnection, StreamListener
+from bridle.net.stream import Execute, PeerOf, StreamConnection, StreamListener
 from bridle.net.unix import SocketFile
 from bridle.server.channel import GRACE, HttpSettings
+from bridle.server.exposure import is_loopback
+from bridle.server.options import Options, Rights, explain
 from bridle.wire.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["SocketChannel", "open_channel"]
 
 _FILES = ("unix", "unixd", "fifo")
-_STREAMS = ("unix", "tcp")
-_FILE_OPTIONS = ("group", "mode", "owner")
-_STREAM_OPTIONS = ("connections",)
 
 
 class _Name(Protocol):
@@ -55,9 +54,15 @@ class SocketChannel:
     """A dialect on a socket or a FIFO."""
 
     def __init__(
-        self, endpoint: Endpoint, name: _Name, listener: StreamListener | DatagramListener | FifoListener
+        self,
+        endpoint: Endpoint,
+        name: _Name,
+        listener: StreamListener | DatagramListener | FifoListener,
+        *,
+        exposed: bool = False,
     ) -> None:
         self.endpoint = endpoint
+        self.exposed = exposed
         self._name = name
         self._listener = listener
 
@@ -67,7 +72,9 @@ class SocketChannel:
         return self._listener.connections if isinstance(self._listener, StreamListener) else ()
 
     def update(self, settings: HttpSettings) -> None:
-        """There is nothing to set."""
+        """Use other certificates for the handshakes to come; there is nothing else to set."""
+        if settings.tls is not None and isinstance(self._listener, StreamListener):
+            self._listener.tls = settings.tls
 
     def retire(self) -> None:
         """First the name, then those who came by it: nobody is left in the kernel's queue."""
@@ -91,77 +98,56 @@ class SocketChannel:
                 self._name.close()
 
 
-class _Options:
-    """The options of an endpoint, taken one by one; what is left is the dialect's."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._left = dict(endpoint.options)
-
-    def take(self, *names: str) -> str | None:
-        for name in names:
-            if name in self._left:
-                return self._left.pop(name)
-        return None
-
-    def mode(self, default: int) -> int:
-        text = self.take("mode")
-        try:
-            return default if text is None else int(text, 8)
-        except ValueError:
-            raise EndpointError(f"mode '{text}' is not octal, as 0660 is") from None
-
-    def connections(self) -> int:
-        text = self.take("connections")
-        if text is None:
-            return CONNECTION_LIMIT
-        if not (text.isascii() and text.isdecimal() and 0 < int(text) <= 1_000_000):
-            raise EndpointError(f"connections is a number from 1 to 1000000, not '{text}'")
-        return int(text)
-
-    def check(self, transport: str, dialect: Dialect) -> None:
-        """Refuse what is left and not the dialect's."""
-        for name in self._left:
-            if name not in dialect.options:
-                known = [*dialect.options, *(_STREAM_OPTIONS if transport in _STREAMS else ())]
-                known += _FILE_OPTIONS if transport in _FILES else ()
-                raise EndpointError(f"unknown option '{name}'; known are {', '.join(sorted(known))}")
-
-    @property
-    def left(self) -> Mapping[str, str]:
-        return self._left
-
-
-async def open_channel(endpoint: Endpoint, dialect: Dialect, execute: Execute, mode: int) -> SocketChannel:
+async def open_channel(
+    endpoint: Endpoint,
+    options: Options,
+    dialect: Dialect,
+    execute: Execute,
+    mode: int,
+    settings: HttpSettings,
+    check: Callable[[str], None],
+) -> SocketChannel:
     """Listen on an endpoint that is a socket or a FIFO. ``mode`` is a file's where the endpoint says nothing.
 
     The options ``mode``, ``owner`` (or ``user``) and ``group`` are those of files, ``connections`` that of
-    streams; others are the dialect's.
+    streams; others are the dialect's. ``check`` is told the address of a port, and may refuse it.
 
     Raises:
         EndpointError: an option is unknown, or the endpoint cannot be listened on.
     """
-    options = _Options(endpoint)
     try:
-        rights = _Rights.take(options, mode) if endpoint.transport in _FILES else None
-        connections = options.connections() if endpoint.transport in _STREAMS else 0
+        rights = options.rights(mode) if endpoint.transport in _FILES else None
+        connections = options.connections() if endpoint.transport in ("unix", "tcp") else 0
         options.check(endpoint.transport, dialect)
         dialect = dialect.configured(options.left)
+        if settings.tls is not None and not dialect.delimited:
+            raise EndpointError(f"{dialect.name} does not travel over TLS: it ends where a side closes")
     except EndpointError as error:
-        raise EndpointError(f"endpoint '{endpoint}': {error}") from None
+        raise explain(endpoint, error) from None
     if rights is None:
-        return await _open_port(endpoint, dialect, execute, connections)
+        return await _open_port(endpoint, dialect, execute, connections, settings, check)
     if endpoint.transport == "fifo":
         return _open_fifo(endpoint, dialect, execute, rights)
     kind = socket.SOCK_STREAM if endpoint.transport == "unix" else socket.SOCK_DGRAM
-    file = SocketFile.open(endpoint.path, mode=rights.mode, owner=rights.owner, group=rights.group, kind=kind)
+    file = SocketFile.open(
+        endpoint.path,
+        mode=rights.mode,
+        owner=rights.owner,
+        group=rights.group,
+        kind=kind,
+        open_to_all=rights.open_to_all,
+    )
     try:
         if kind == socket.SOCK_STREAM:
             path = endpoint.path
             listener = StreamListener(
                 dialect,
                 execute,
-                lambda transport: peer_of_unix(transport.get_extra_info("socket"), path),
+                _with_names(
+                    lambda transport: peer_of_unix(transport.get_extra_info("socket"), path), settings
+                ),
                 connection_limit=connections,
+                tls=settings.tls,
             )
             listener.start(file.socket)
             return SocketChannel(endpoint, file, listener)
@@ -171,38 +157,43 @@ async def open_channel(endpoint: Endpoint, dialect: Dialect, execute: Execute, m
         raise
 
 
-class _Rights(msgspec.Struct, frozen=True):
-    mode: int
-    owner: str | None
-    group: str | None
+def _with_names(peer_of: PeerOf, settings: HttpSettings) -> PeerOf:
+    """Peers with the names in their certificates, where they have any."""
+    if settings.tls is None:
+        return peer_of
+    from bridle.net.certificates import with_certificate
 
-    @classmethod
-    def take(cls, options: _Options, mode: int) -> _Rights:
-        return cls(options.mode(mode), options.take("owner", "user"), options.take("group"))
+    return lambda transport: with_certificate(peer_of(transport), transport)
 
 
 async def _open_port(
-    endpoint: Endpoint, dialect: Dialect, execute: Execute, connections: int
+    endpoint: Endpoint,
+    dialect: Dialect,
+    execute: Execute,
+    connections: int,
+    settings: HttpSettings,
+    check: Callable[[str], None],
 ) -> SocketChannel:
     # Loaded only here, as what follows: a daemon on a unix socket needs none of it.
     from bridle.net.ports import open_port, peer_of_connection
 
     transport = endpoint.transport
-    sock = await open_port(transport, endpoint.host, endpoint.port)
-    real = msgspec.structs.replace(endpoint, port=sock.getsockname()[1])
+    sock = await open_port(transport, endpoint.host, endpoint.port, check)
+    address, port = sock.getsockname()[:2]
+    real, exposed = msgspec.structs.replace(endpoint, port=port), not is_loopback(address)
     try:
         if transport == "udp":
-            return SocketChannel(
-                real, _Port(sock, own=True), _listen_on_datagrams(real, dialect, execute, sock)
-            )
+            datagrams = _listen_on_datagrams(real, dialect, execute, sock)
+            return SocketChannel(real, _Port(sock, own=True), datagrams, exposed=exposed)
         listener = StreamListener(
             dialect,
             execute,
-            lambda transport: peer_of_connection(transport.get_extra_info("socket")),
+            _with_names(lambda transport: peer_of_connection(transport.get_extra_info("socket")), settings),
             connection_limit=connections,
+            tls=settings.tls,
         )
         listener.start(sock)
-        return SocketChannel(real, _Port(sock, own=False), listener)
+        return SocketChannel(real, _Port(sock, own=False), listener, exposed=exposed)
     except BaseException:
         sock.close()
         raise
@@ -226,10 +217,16 @@ def _listen_on_datagrams(
     return listener
 
 
-def _open_fifo(endpoint: Endpoint, dialect: Dialect, execute: Execute, rights: _Rights) -> SocketChannel:
+def _open_fifo(endpoint: Endpoint, dialect: Dialect, execute: Execute, rights: Rights) -> SocketChannel:
     from bridle.net.fifo import FifoFile, FifoListener
 
-    file = FifoFile.open(endpoint.path, mode=rights.mode, owner=rights.owner, group=rights.group)
+    file = FifoFile.open(
+        endpoint.path,
+        mode=rights.mode,
+        owner=rights.owner,
+        group=rights.group,
+        open_to_all=rights.open_to_all,
+    )
     try:
         listener = FifoListener(dialect, execute, file)
         listener.start()

@@ -12,7 +12,7 @@ announced where Kea has no answer of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -50,6 +50,8 @@ _METHOD = re.compile(TOKEN + rb"{1,32}(?: |\Z)")
 # The spellings that are met all the time need no decoding.
 _METHODS = {name.encode(): name for name in ("POST", "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS")}
 
+# What a client may call its request: what others make of it, and no more than a log line bears.
+_NAME = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Where the standard library's phrases are older than RFC 9110.
 _PHRASES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
@@ -65,7 +67,9 @@ class HttpRequest(Struct, frozen=True):
 
     ``method`` is in upper case, ``target`` as it was sent. ``version`` is ``1.1`` or ``1.0``; Kea treats
     every other one as 1.0. ``headers`` has names in lower case, the last one of each; values keep trailing
-    blanks, which Kea tells apart. ``keep_alive`` is what the client asked for.
+    blanks, which Kea tells apart. ``keep_alive`` is what the client asked for. ``id`` names the request in
+    logs and in its answer: what the client chose (``X-Request-ID``), or what it was given; empty where
+    requests are not named.
     """
 
     method: str
@@ -74,6 +78,7 @@ class HttpRequest(Struct, frozen=True):
     headers: dict[str, str]
     body: bytes
     keep_alive: bool
+    id: str = ""
 
 
 class HttpResponse(Struct, frozen=True):
@@ -106,11 +111,17 @@ class HttpServerConnection(Reader):
 
     Every message of :meth:`receive` and :meth:`receive_eof` is answered once, in order: by :meth:`respond`,
     or in pieces by :meth:`begin`, :meth:`write` and :meth:`end`. ``body_limit`` bounds a request's body, in
-    bytes.
+    bytes. ``fixed`` are header lines, each with its end, that stand behind Kea's own in every answer which
+    has no such header itself. ``identify`` names the requests that come without a usable name; where it is
+    given, each answer tells the name of its request.
     """
 
-    def __init__(self, body_limit: int = BODY_LIMIT) -> None:
+    def __init__(
+        self, body_limit: int = BODY_LIMIT, *, fixed: bytes = b"", identify: Callable[[], str] | None = None
+    ) -> None:
         super().__init__(body_limit)
+        self._fixed = fixed
+        self._identify = identify
         self._messages: list[HttpRequest | HttpResponse] = []
         self._unanswered = 0
         self._finishing = False
@@ -181,6 +192,11 @@ class HttpServerConnection(Reader):
         self._unanswered = 1
         return self.respond(None, stock(status), date)
 
+    def abandon(self, status: int, date: bytes) -> bytes:
+        """As :meth:`reject`; requests that wait for their answers get none any more."""
+        self._unanswered = 0
+        return self.reject(status, date)
+
     def invite(self) -> bytes:
         """What a client waits for before it sends its body (``Expect: 100-continue``); mostly nothing.
 
@@ -212,10 +228,11 @@ class HttpServerConnection(Reader):
         status = response.status
         if response.headers or status in _BODILESS_STATUSES or (last and kept and version == "1.1"):
             announced = last and kept and version == "1.1" and status not in _UNANNOUNCED
-            head = _write_head(version, response, len(response.body), date, announced)
+            head = _write_head(version, response, len(response.body), date, announced, self._fixed)
         else:
             before, between = _frame(version, status, response.content_type)
-            head = b"%b%d%b%b\r\n\r\n" % (before, len(response.body), between, date)
+            head = b"%b%d%b%b\r\n%b" % (before, len(response.body), between, date, self._fixed)
+        head = _named(head, request)
         self._unanswered -= 1
         if last:
             self._seal()
@@ -237,7 +254,9 @@ class HttpServerConnection(Reader):
         chunked = unknown and request.version == "1.1"
         last = not request.keep_alive or self._ends_with(request, stream) or (unknown and not chunked)
         announced = last and request.keep_alive and request.version == "1.1"
-        head = _write_head(request.version, stream, stream.length, date, announced, chunked=chunked)
+        fixed = self._fixed
+        head = _write_head(request.version, stream, stream.length, date, announced, fixed, chunked=chunked)
+        head = _named(head, request)
         if stream.status in _BODILESS_STATUSES or request.method == "HEAD":
             self._answered(last)
         else:
@@ -335,8 +354,12 @@ class HttpServerConnection(Reader):
 
     def _finish(self, body: bytes) -> None:
         fields = self._fields
+        headers = fields.headers
+        name = headers.get("x-request-id", "") if self._identify is not None else ""
+        if self._identify is not None and (not name or _NAME.fullmatch(name) is None):
+            name = self._identify()
         request = HttpRequest(
-            self._method, self._target, self._version or "1.0", fields.headers, body, fields.keep_alive
+            self._method, self._target, self._version or "1.0", headers, body, fields.keep_alive, name
         )
         self._messages.append(request)
         self._expecting = False
@@ -374,10 +397,11 @@ def _write_head(
     length: int | None,
     date: bytes,
     announced: bool,
+    fixed: bytes,
     *,
     chunked: bool = False,
 ) -> bytes:
-    """The head in full: fields sorted by name, as Kea has them."""
+    """The head but for its end: fields sorted by name, as Kea has them, and what is fixed."""
     fields = [("Date", date.decode("ascii"))]
     if announced:
         fields.append(("Connection", "close"))
@@ -393,4 +417,20 @@ def _write_head(
             raise LocalProtocolError(f"the header '{name}' is the connection's to write")
         fields.append((name, value))
     fields.sort(key=lambda field: field[0].lower())
-    return _status_line(version, response.status) + write_fields(fields) + b"\r\n"
+    return _status_line(version, response.status) + write_fields(fields) + _besides(fixed, response)
+
+
+def _named(head: bytes, request: HttpRequest | None) -> bytes:
+    """A head with its end, and the name of the request that is answered."""
+    if request is not None and request.id:
+        return b"%bX-Request-ID: %b\r\n\r\n" % (head, request.id.encode("ascii"))
+    return head + b"\r\n"
+
+
+def _besides(fixed: bytes, response: HttpResponse | HttpStream) -> bytes:
+    """Of the fixed lines those that the answer does not have in its own way."""
+    if not (fixed and response.headers):
+        return fixed
+    own = {name.lower().encode("latin-1") for name, _ in response.headers}
+    lines = fixed.splitlines(keepends=True)
+    return b"".join(line for line in lines if line.partition(b":")[0].lower() not in own)

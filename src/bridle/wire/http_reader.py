@@ -49,6 +49,12 @@ class Reader:
         """True when a part of a message has come, and not all of it."""
         return bool(self._kept) or self._body is not None
 
+    @property
+    def held(self) -> int:
+        """Bytes of a message that has not come whole."""
+        body = self._body
+        return len(self._kept) if body is None else len(self._kept) + len(body.data)
+
     def _start(self, data: bytes, start: int) -> int:
         """Read the start line and say where it ends; 0 if it has not come whole."""
         raise NotImplementedError

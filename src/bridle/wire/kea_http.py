@@ -21,6 +21,7 @@ from bridle.wire.kea_messages import EnvelopeError, decode_answer, encode_answer
 
 __all__ = [
     "CONTENT_TYPE",
+    "Forwarded",
     "KeaHttpClient",
     "KeaHttpForwarder",
     "decode_reply",
@@ -151,9 +152,10 @@ class KeaHttpClient:
         """Write a command."""
         return self.request_raw(encode_command(command))
 
-    def request_raw(self, body: bytes) -> bytes:
-        """Write a command that is already encoded."""
-        return self.connection.request("POST", self._path, self._host, self._headers, body)
+    def request_raw(self, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
+        """Write a command that is already encoded, with ``headers`` of its own."""
+        fields = {**self._headers, **headers} if headers else self._headers
+        return self.connection.request("POST", self._path, self._host, fields, body)
 
     def receive(self, data: bytes) -> list[list[Response]]:
         """Take bytes; give the replies they complete, each with its answers."""
@@ -162,6 +164,20 @@ class KeaHttpClient:
     def receive_eof(self) -> list[list[Response]]:
         """The server has closed."""
         return [decode_reply(reply.status, reply.body) for reply in self.connection.receive_eof()]
+
+
+class Forwarded(msgspec.Struct, frozen=True):
+    """A text that is passed on, and what names the request that it belongs to; empty where nothing does."""
+
+    text: bytes
+    request_id: str = ""
+    traceparent: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The names as headers."""
+        named = {"X-Request-ID": self.request_id, "traceparent": self.traceparent}
+        return {name: value for name, value in named.items() if value}
 
 
 class KeaHttpForwarder:
@@ -176,9 +192,9 @@ class KeaHttpForwarder:
         """True when the server keeps the connection after what was received so far."""
         return self._client.reusable
 
-    def request(self, text: bytes) -> bytes:
+    def request(self, question: Forwarded) -> bytes:
         """Write a command that is already encoded."""
-        return self._client.request_raw(text)
+        return self._client.request_raw(question.text, question.headers)
 
     def receive(self, data: bytes) -> list[bytes]:
         """Take bytes; give the answers they complete."""
