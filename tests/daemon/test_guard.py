@@ -1,0 +1,327 @@
+"""What a daemon's ``access`` does to its commands, on every channel: roles, masks, limits and the audit."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import bridle
+from bridle.access.audit_verify import verify
+from tests.support.audits import lines
+from tests.support.front import Web, encode, web
+from tests.support.loops import on_every_loop, on_virtual_clock
+from tests.support.programs import free_port
+
+JSON = bridle.JSON
+ME: JSON = {"unix-user": os.getuid(), "role": "operator"}
+READER: JSON = {"name": "operator", "accept-commands": "READ"}
+
+
+class Safe(bridle.Daemon):
+    """Keeps a secret."""
+
+    secrets = ("combination",)
+
+    class Configuration(msgspec.Struct, forbid_unknown_fields=True):
+        """What it keeps."""
+
+        combination: str = ""
+        label: str = ""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+
+    @bridle.command(access="read")
+    def look(self) -> str:
+        """Look at it."""
+        return "closed"
+
+    @bridle.command(access="write")
+    def unlock(self, combination: str = "") -> str:
+        """Open it."""
+        self.opened.append(combination)
+        return "open"
+
+    @bridle.command(access="write")
+    async def unlock_slowly(self) -> str:
+        """Open it, later."""
+        self.opened.append("slowly")
+        return "open"
+
+
+def access(*roles: JSON, **more: JSON) -> dict[str, JSON]:
+    """A configuration with these roles."""
+    if roles:
+        more = {"assign": [ME], "roles": list(roles), **more}
+    return {"access": {key.replace("_", "-"): value for key, value in more.items()}}
+
+
+class Site:
+    """A safe that is served."""
+
+    def __init__(self, safe: Safe, folder: Path) -> None:
+        self.safe = safe
+        self.folder = folder
+
+    async def ask(self, name: str, arguments: JSON = None, *, wire: str = "unix") -> bridle.Response:
+        """Send one command over a connection of its own."""
+        async with bridle.connect_async(f"{wire}:{self.folder}/{wire}") as client:
+            return await client.execute(name, arguments)
+
+
+WIRES = ("unix", "binrpc+unix", "bngblaster+unix", "binrpc+unixd")
+
+
+@contextlib.asynccontextmanager
+async def served(folder: Path, configuration: dict[str, JSON], *more: str) -> AsyncIterator[Site]:
+    """Serve a safe on a socket of each kind."""
+    file, safe = folder / "safe.conf", Safe()
+    file.write_text(json.dumps({"Safe": configuration}))
+    endpoints = (*(f"{wire}:{folder}/{wire}" for wire in WIRES), *more)
+    async with bridle.serve(safe, *endpoints, configuration_file=str(file)):
+        yield Site(safe, folder)
+
+
+# Roles.
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@on_virtual_clock
+async def test_a_role_runs_what_it_may_and_nothing_else(short_path: Path, wire: str) -> None:
+    async with served(short_path, access(READER)) as site:
+        assert (await site.ask("look", wire=wire)).result == 0
+        for name in ("unlock", "unlock-slowly", "shutdown", "no-such-command"):
+            refused = await site.ask(name, wire=wire)
+            assert (refused.result, refused.text) == (bridle.Result.FORBIDDEN, "Forbidden")
+        assert site.safe.opened == []
+
+
+@on_virtual_clock
+async def test_http_answers_403_with_a_map_that_is_in_no_list(short_path: Path) -> None:
+    port = free_port()
+    async with served(short_path, access(READER), f"http://127.0.0.1:{port}"), web(port) as connection:
+        reply = await connection.ask("look")
+        assert (reply.status, json.loads(reply.body)) == (403, {"result": 403, "text": "Forbidden"})
+
+
+@on_virtual_clock
+async def test_list_commands_tells_what_the_role_may_run(short_path: Path) -> None:
+    filtered: JSON = {"name": "operator", "accept-commands": "READ", "response-filters": ["list-commands"]}
+    async with served(short_path, access(filtered)) as site:
+        told = (await site.ask("list-commands")).value
+        assert isinstance(told, list)
+        assert "look" in told
+        assert not {"unlock", "shutdown"} & set(map(str, told))
+
+
+@on_virtual_clock
+async def test_roles_change_with_the_configuration_and_go_with_it(short_path: Path) -> None:
+    allowed: JSON = {"name": "operator", "accept-commands": {"not": {"commands": ["unlock"]}}}
+    async with served(short_path, access(allowed)) as site:
+        assert (await site.ask("unlock")).result == 403
+        anything: JSON = {"name": "operator", "accept-commands": "ALL"}
+        assert (await site.ask("config-set", {"Safe": access(anything)})).result == 0
+        assert (await site.ask("unlock")).result == 0
+        assert (await site.ask("config-set", {"Safe": {}})).result == 0
+        assert (await site.ask("unlock", wire="binrpc+unix")).result == 0
+
+
+@on_virtual_clock
+async def test_roles_that_cannot_be_read_leave_those_that_hold(short_path: Path) -> None:
+    allowed: JSON = {"name": "operator", "accept-commands": {"commands": ["config-set"]}}
+    async with served(short_path, access(allowed)) as site:
+        refused = await site.ask("config-set", {"Safe": {"access": {"roles": []}}})
+        assert refused.result == 1
+        assert "assign-role-method" in str(refused.text)
+        assert (await site.ask("look")).result == 403
+
+
+@on_virtual_clock
+async def test_kea_s_hook_library_goes_for_http_alone(short_path: Path) -> None:
+    parameters: JSON = {"assign-role-method": "remote-address", "roles": []}
+    library: JSON = {"library": "/usr/lib/kea/hooks/libdhcp_rbac.so", "parameters": parameters}
+
+    class Plain(bridle.Daemon):
+        """A daemon with any configuration."""
+
+    port, file = free_port(), short_path / "plain.conf"
+    file.write_text(json.dumps({"Plain": {"hooks-libraries": [library]}}))
+    places = (f"unix:{short_path}/s", f"http://127.0.0.1:{port}")
+    async with bridle.serve(Plain(), *places, configuration_file=str(file)), web(port) as connection:
+        assert (await connection.ask("status-get")).status == 403
+        async with bridle.connect_async(places[0]) as client:
+            assert (await client.execute("status-get")).result == 0
+
+
+# Listeners that other machines can reach.
+
+
+@on_virtual_clock
+async def test_where_roles_decide_a_listener_for_others_needs_nothing_else(short_path: Path) -> None:
+    everywhere = f"binrpc+tcp:0.0.0.0:{free_port()}"
+    async with served(short_path, access({"name": "operator", "accept-commands": "ALL"}), everywhere) as site:
+        refused = await site.ask("config-set", {"Safe": {}})
+        assert refused.result == 1
+        assert "everybody would be let in" in str(refused.text)
+        assert (await site.ask("look", wire="unix")).result == 0
+    with pytest.raises(bridle.EndpointError, match="allow-unauthenticated"):
+        async with served(short_path, {}, everywhere):
+            pass
+
+
+# Secrets.
+
+
+@on_virtual_clock
+async def test_secrets_are_masked_and_a_masked_configuration_can_be_sent_back(short_path: Path) -> None:
+    operator: JSON = {"name": "operator", "accept-commands": "ALL"}
+    configuration = {"combination": "12-7-33", "label": "old", **access(operator)}
+    async with served(short_path, configuration) as site:
+        told = (await site.ask("config-get")).value
+        assert isinstance(told, dict)
+        assert isinstance(told["Safe"], dict)
+        assert told["Safe"]["combination"] == "********"
+        told["Safe"]["label"] = "new"
+        assert (await site.ask("config-set", told)).result == 0
+        held = site.safe.configuration
+        assert isinstance(held, Safe.Configuration)
+        assert (held.combination, held.label) == ("12-7-33", "new")
+
+
+@on_virtual_clock
+async def test_who_may_read_secrets_does(short_path: Path) -> None:
+    operator: JSON = {"name": "operator", "accept-commands": "ALL", "read-secrets": True}
+    async with served(short_path, {"combination": "12-7-33", **access(operator)}) as site:
+        assert "12-7-33" in json.dumps((await site.ask("config-get")).value)
+
+
+# Limits.
+
+
+@on_virtual_clock
+async def test_whoever_asks_too_often_is_told_how_long_to_wait(short_path: Path) -> None:
+    limits: JSON = {"peer": {"requests-per-second": 0.5, "burst": 2}}
+    port = free_port()
+    place = f"http://127.0.0.1:{port}"
+    async with served(short_path, access(limits=limits), place) as site, web(port) as connection:
+        results = [(await site.ask("look")).result for _ in range(3)]
+        assert results == [0, 0, 1]
+        assert "try again in" in str((await site.ask("look", wire="binrpc+unix")).text)
+        for _ in range(2):
+            assert (await connection.ask("look")).status == 200
+        connection.writer.write(_request(encode("look")))
+        head = (await connection.reader.readuntil(b"\r\n\r\n")).decode()
+        assert head.startswith("HTTP/1.1 429 ")
+        assert "\r\nRetry-After: 2\r\n" in head
+
+
+def _request(body: bytes) -> bytes:
+    head = f"POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@on_virtual_clock
+async def test_a_request_that_is_too_large_is_refused(short_path: Path) -> None:
+    async with served(short_path, access(limits={"peer": {"body-size": 100}})) as site:
+        assert (await site.ask("unlock", {"combination": "x" * 50})).result == 0
+        refused = await site.ask("unlock", {"combination": "x" * 200})
+        assert (refused.result, "too large" in str(refused.text)) == (1, True)
+
+
+# The audit.
+
+
+@on_every_loop
+async def test_the_audit_has_every_answered_write_before_its_answer(short_path: Path) -> None:
+    file = short_path / "audit.jsonl"
+    async with served(short_path, access(audit={"file": str(file)})) as site:
+        await site.ask("unlock", {"combination": "12-7-33"})
+        await site.ask("unlock-slowly", wire="binrpc+unix")
+        told = [line for line in lines(file) if "command" in line]
+        assert [(line["command"], line["result"]) for line in told] == [("unlock", 0), ("unlock-slowly", 0)]
+        assert told[0]["arguments"] == {"combination": "********"}
+        assert (told[0]["uid"], told[0]["transport"], told[0]["access"]) == (os.getuid(), "unix", "write")
+        await site.ask("look")
+    assert [line.get("command") for line in lines(file)] == [None, "unlock", "unlock-slowly", "look"]
+    assert verify([file]).findings == []
+
+
+@on_every_loop
+async def test_what_was_refused_is_in_the_audit_with_the_reason(short_path: Path) -> None:
+    file = short_path / "audit.jsonl"
+    async with served(short_path, access(READER, audit={"file": str(file)})) as site:
+        await site.ask("unlock", {"combination": "12-7-33"})
+    line = lines(file)[1]
+    assert (line["command"], line["result"], line["role"]) == ("unlock", 403, "operator")
+    assert "role 'operator' rejects 'unlock'" in line["reason"]
+
+
+@on_every_loop
+async def test_without_an_audit_nothing_is_changed_and_the_status_says_so(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bridle.access.audit_file import AuditFile
+
+    file = short_path / "audit.jsonl"
+    async with served(short_path, access(audit={"file": str(file)})) as site:
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(AuditFile, "append", full)
+        lost = await site.ask("unlock")
+        assert (lost.result, "carried out" in str(lost.text)) == (1, True)
+        refused = await site.ask("unlock")
+        assert (refused.result, "nothing is changed" in str(refused.text)) == (1, True)
+        assert site.safe.opened == [""]
+        status = (await site.ask("status-get")).value
+        assert isinstance(status, dict)
+        assert isinstance(status["audit"], dict)
+        assert (status["audit"]["state"], status["audit"]["failure"]) == ("failed", "No space left on device")
+        monkeypatch.undo()
+
+
+@on_every_loop
+async def test_a_request_has_its_name_in_the_audit(short_path: Path) -> None:
+    file, port = short_path / "audit.jsonl", free_port()
+    place = f"http://127.0.0.1:{port}"
+    async with served(short_path, access(audit={"file": str(file)}), place), web(port) as connection:
+        await connection.post(encode("unlock"), "X-Request-ID: ticket-4711\r\n")
+    assert lines(file)[1]["request"] == "ticket-4711"
+
+
+# Users.
+
+
+@on_every_loop
+async def test_a_user_has_the_role_of_that_name(short_path: Path) -> None:
+    port = free_port()
+    control: JSON = {
+        "socket-type": "http",
+        "socket-address": "127.0.0.1",
+        "socket-port": port,
+        "authentication": {"type": "basic", "clients": [{"user": "ann", "password": "s3cret"}]},
+    }
+    roles: JSON = [{"name": "ann", "accept-commands": {"commands": ["unlock"]}}]
+    configuration: dict[str, JSON] = {
+        "control-sockets": [control],
+        "access": {"assign-role-method": "basic-authentication", "roles": roles},
+    }
+    header = f"Authorization: Basic {base64.b64encode(b'ann:s3cret').decode()}\r\n"
+    async with served(short_path, configuration), web(port) as connection:
+        assert await _statuses(connection, header) == [200, 403, 401]
+
+
+async def _statuses(connection: Web, header: str) -> list[int]:
+    return [
+        (await connection.post(encode("unlock"), header)).status,
+        (await connection.post(encode("look"), header)).status,
+        (await connection.post(encode("look"))).status,
+    ]
