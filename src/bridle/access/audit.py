@@ -75,7 +75,7 @@ class Audit:
         file: AuditFile,
         executor: ThreadPoolExecutor,
     ) -> None:
-        self.settings = settings
+        self.settings: AuditSettings = settings
         self._compose = composer.line
         self._clock = Clock()
         self._file = file

@@ -63,8 +63,8 @@ class AuditFile:
     def __init__(
         self, path: Path, key: bytes, max_size: int, max_age: float, keep: int, now: Callable[[], int]
     ) -> None:
-        self.path = path
-        self.number = 0
+        self.path: Path = path
+        self.number: int = 0
         """The number of the last line."""
         self._key = key
         self._max_size = max_size

@@ -88,14 +88,14 @@ class _State:
     __slots__ = ("connections", "depth", "in_flight", "limit", "most", "rate", "stamp", "tokens")
 
     def __init__(self, limit: Limit, now: float) -> None:
-        self.limit = limit
-        self.rate = limit.requests_per_second
-        self.most = limit.in_flight
-        self.depth = limit.depth
-        self.tokens = self.depth
-        self.stamp = now
-        self.in_flight = 0
-        self.connections = 0
+        self.limit: Limit = limit
+        self.rate: float = limit.requests_per_second
+        self.most: int = limit.in_flight
+        self.depth: float = limit.depth
+        self.tokens: float = self.depth
+        self.stamp: float = now
+        self.in_flight: int = 0
+        self.connections: int = 0
 
     def take(self, now: float) -> float:
         """Take one of the requests that have become due; the seconds until there is one where there is none.
