@@ -25,7 +25,7 @@ from bridle.access.audit import COMMIT_TIMEOUT, GATHER, RETRY, Audit
 from bridle.access.audit_lines import ARGUMENTS_LIMIT, TEXT_LIMIT, Composer, Entry
 from bridle.access.audit_settings import AuditSettings, read_audit
 from bridle.testing import run
-from tests.support.audits import events, lines, texts, unredacted
+from tests.support.audits import events, lines, texts, unredacted, written
 from tests.support.bridle import bridle_environment
 from tests.support.loops import on_every_loop, on_virtual_clock
 from tests.support.programs import ROOT
@@ -218,6 +218,17 @@ async def test_the_line_of_a_read_command_is_written_soon(tmp_path: Path) -> Non
 
 
 @on_every_loop
+async def test_read_commands_may_be_left_out_unless_they_were_refused(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    async with opened(path, reads=False) as audit:
+        audit.record(Command("look"), "read", 0, 0.0)
+        audit.record(Command("peep"), "read", 1, 0.0, reason="role guest")
+        audit.record(change(), "write", 1, 0.0)
+    assert [line["command"] for line in lines(path)[1:]] == ["peep", "change"]
+    assert lines(path)[1]["reason"] == "role guest"
+
+
+@on_every_loop
 async def test_a_write_command_waits_until_its_line_is_on_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     async with opened(path) as audit:
@@ -314,6 +325,20 @@ async def test_a_full_disk_refuses_write_commands_until_there_is_room_again(
         logging.ERROR,
         logging.WARNING,
     ]
+
+
+@on_every_loop
+async def test_an_audit_whose_disk_is_full_can_be_closed(
+    tmp_path: Path, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    async with opened(path) as audit:
+        disk.room = 10
+        assert not await audit.commit(change(), "write", 0, 0.0)
+    assert "1 lines are lost" in caplog.text
+    disk.room = 1 << 60
+    written(path, 1)
+    assert texts(path) == []
 
 
 @on_virtual_clock

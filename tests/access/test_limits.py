@@ -10,7 +10,7 @@ from bridle import JSON, ConfigurationError, Peer, Result
 from bridle.access import failed_logins as failed_module
 from bridle.access import limits as limits_module
 from bridle.access.failed_logins import FORGET, FailedLogins
-from bridle.access.limits import Admission, Excess, Limit, Limits, LimitSettings, key_of
+from bridle.access.limits import Admission, Excess, Limit, LimitExceeded, Limits, LimitSettings, key_of
 from bridle.access.limits_settings import read_limits
 
 ALICE = Peer(transport="http", address="192.0.2.1", user="alice")
@@ -118,6 +118,9 @@ def test_the_answer_says_how_long_to_wait(clock: Clock) -> None:
     assert excess is not None
     assert excess.response().result == Result.ERROR
     assert excess.response().text == "too many requests: try again in 10 seconds"
+    error = excess.response().error
+    assert isinstance(error, LimitExceeded)
+    assert error.excess is excess
     assert excess.retry_after == "10"
 
 

@@ -76,6 +76,7 @@ class Audit:
         executor: ThreadPoolExecutor,
     ) -> None:
         self.settings: AuditSettings = settings
+        self._reads = settings.reads
         self._compose = composer.line
         self._clock = Clock()
         self._file = file
@@ -133,8 +134,10 @@ class Audit:
 
         ``peer`` is who sent it, where more is known by now than the command has; ``request`` the id that the
         carrier gave the request; ``reason`` why the command was not let through. When the queue is full the
-        line is counted as lost.
+        line is counted as lost. Where ``reads`` is off, read commands that were let through have none.
         """
+        if not self._reads and access == "read" and reason is None:
+            return
         if not self._append(
             self._compose(command, access, peer or command.peer, result, seconds, request, reason)
         ):

@@ -59,10 +59,12 @@ def files_of(path: Path) -> list[Path]:
     return [*rotated_files(path), path]
 
 
-def verify(paths: Sequence[Path], *, key: bytes = b"", anchors: Sequence[Anchor] = ()) -> Report:
+def verify(paths: Sequence[Path], *, keys: Sequence[bytes] = (), anchors: Sequence[Anchor] = ()) -> Report:
     """Verify audits' files: each with those that it was rotated to, if it has a head.
 
-    The files are put in order by their first lines, so that copies of any name will do.
+    The files are put in order by their first lines, so that copies of any name will do. ``keys`` are those
+    that they were written with. Where there are some, a file without a key may only stand before one that
+    has one, which vouches for it.
 
     Raises:
         OSError: a file cannot be read.
@@ -79,7 +81,7 @@ def verify(paths: Sequence[Path], *, key: bytes = b"", anchors: Sequence[Anchor]
     head = max(
         (head for head in known.values() if head is not None), key=lambda head: head.number, default=None
     )
-    _Verification(report, key, head, anchors).run(sorted(files, key=first_number))
+    _Verification(report, keys, head, anchors).run(sorted(files, key=first_number))
     return report
 
 
@@ -99,9 +101,13 @@ class _Enough(Exception):
 
 
 class _Verification:
-    def __init__(self, report: Report, key: bytes, head: Head | None, anchors: Sequence[Anchor]) -> None:
+    def __init__(
+        self, report: Report, keys: Sequence[bytes], head: Head | None, anchors: Sequence[Anchor]
+    ) -> None:
         self._report = report
-        self._key = key
+        self._keys = {key_name(key): key for key in (b"", *keys)}
+        self._key = b""
+        self._unkeyed: list[str] = []
         self._head = head
         self._wanted = {anchor.number: anchor.digest for anchor in anchors}
         if head is not None and head.number:
@@ -165,17 +171,27 @@ class _Verification:
                 self._report.first = link.number
                 self._number = link.number - 1
             return
-        if start.key != key_name(self._key):
-            written = f"with the key {start.key}" if start.key else "without a key"
-            given = f"the key {key_name(self._key)} was given" if self._key else "no key was given"
-            self._find(f"was written {written}, {given}")
-            raise _Enough
+        self._choose_key(start.key)
         previous = bytes.fromhex(start.previous)
         if self._number == -1:
             self._report.first = link.number
             self._number, self._digest = link.number - 1, previous
         elif previous != self._digest and self._digest is not None and link.number == self._number + 1:
             self._find("the file does not continue the one before it")
+
+    def _choose_key(self, name: str) -> None:
+        if name not in self._keys:
+            self._find(f"was written with the key {name}, which was not given")
+            raise _Enough
+        self._key = self._keys[name]
+        if len(self._keys) == 1:
+            return
+        if not name:
+            self._unkeyed.append(self._file)
+            return
+        for file in self._unkeyed:
+            self._report.notes.append(Finding(file, 0, "has no key; a later file vouches for where it ends"))
+        self._unkeyed = []
 
     def _follow(self, link: Link | None) -> None:
         if link is None:
@@ -197,6 +213,8 @@ class _Verification:
             del self._wanted[link.number]
 
     def _end(self) -> None:
+        for file in self._unkeyed:
+            self._report.findings.append(Finding(file, 0, "was written without a key, and one was given"))
         for number in sorted(self._wanted):
             if number > self._number:
                 self._find(f"{_lines(self._number + 1, number)} missing at the end", 0)

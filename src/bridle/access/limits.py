@@ -22,10 +22,11 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from bridle.core.errors import BridleError
 from bridle.core.messages import Peer, Response
 from bridle.core.results import Result
 
-__all__ = ["PEERS", "Admission", "Excess", "Limit", "LimitSettings", "Limits", "key_of"]
+__all__ = ["PEERS", "Admission", "Excess", "Limit", "LimitExceeded", "LimitSettings", "Limits", "key_of"]
 
 # Peers that are remembered, some 200 bytes each. Who comes from more addresses than that is begun with anew.
 PEERS = 8192
@@ -73,13 +74,22 @@ class Excess(msgspec.Struct, frozen=True):
     wait: float
 
     def response(self) -> Response:
-        """The answer on channels that have no status of their own for it."""
-        return Response(Result.ERROR, self.text)
+        """The answer on channels that have no status of their own for it; its ``error`` is a
+        :class:`LimitExceeded`, for those that have."""
+        return Response(Result.ERROR, self.text, error=LimitExceeded(self))
 
     @property
     def retry_after(self) -> str:
         """The value of the header of that name: whole seconds, one at least."""
         return str(max(1, -int(-self.wait // 1)))
+
+
+class LimitExceeded(BridleError):
+    """Something was too much. ``excess`` says what, and when trying again makes sense."""
+
+    def __init__(self, excess: Excess) -> None:
+        super().__init__(excess.text)
+        self.excess: Excess = excess
 
 
 class _State:
