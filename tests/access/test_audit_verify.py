@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridle.access import audit_verify
 from bridle.access.audit_lines import chained
 from bridle.access.audit_verify import FINDINGS_LIMIT, Anchor, files_of, verify
 from tests.support.audits import lines, texts, written
@@ -179,6 +180,25 @@ def test_half_a_line_behind_the_head_is_being_written_and_no_finding(tmp_path: P
     report = verify([path])
     assert report.findings == []
     assert "half a line, of 10 bytes: being written, or torn by a crash" in str(report.notes[0])
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+def test_an_audit_that_is_rotated_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, 10, max_size=700)
+    found: list[list[Path]] = []
+
+    def rotated_meanwhile(path: Path) -> list[Path]:
+        found.append(files_of(path))
+        if len(found) == 1:
+            written(path, 10, max_size=700, keep=keep)
+        return found[-1]
+
+    monkeypatch.setattr(audit_verify, "files_of", rotated_meanwhile)
+    assert texts(path) == []
+    assert len(found) == 2
 
 
 def test_no_more_is_told_than_anybody_reads(tmp_path: Path) -> None:

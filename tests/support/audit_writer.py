@@ -22,7 +22,9 @@ async def client(audit: Audit, name: str) -> None:
 
 async def main(path: str, run: str) -> None:
     """Be as many clients as a batch gets long by."""
-    audit = await Audit.open(AuditSettings(file=path, max_size=40_000, keep=0), lambda _, value: value)
+    audit = await Audit.open(
+        AuditSettings(file=path, max_size=40_000, keep=0), lambda command: command.arguments
+    )
     os.write(1, b"ready\n")
     await asyncio.gather(*(client(audit, f"{run}-{number}") for number in range(8)))
 

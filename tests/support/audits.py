@@ -6,16 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bridle import JSON
+from msgspec import UnsetType
+
+from bridle import JSON, Command
 from bridle.access.audit_file import AuditFile
 from bridle.access.audit_verify import Report, verify
 
 __all__ = ["body", "events", "lines", "texts", "unredacted", "written"]
 
 
-def unredacted(name: str, arguments: JSON) -> JSON:
+def unredacted(command: Command) -> JSON | UnsetType:
     """Redact nothing."""
-    return arguments
+    return command.arguments
 
 
 def body(number: int) -> bytes:

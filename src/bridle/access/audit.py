@@ -97,7 +97,7 @@ class Audit:
     async def open(cls, settings: AuditSettings, redact: Redactor) -> Audit:
         """Open the file, or begin it, beside the event loop; what a crash left is repaired.
 
-        ``redact`` makes of a command's name and arguments what may be written of them.
+        ``redact`` gives the arguments of a command as they may be written.
 
         Raises:
             ConfigurationError: the file or its key cannot be used; the text says what to do.
@@ -225,8 +225,9 @@ class Audit:
                 if self._busy is not None:
                     await asyncio.wait([self._busy])
                 await self._loop.run_in_executor(self._executor, self._file.close)
-        except TimeoutError:
-            _log.error("audit %s: the disk does not answer", self._file.path)
+        except OSError as error:  # a timeout is one
+            reason = "the disk does not answer" if isinstance(error, TimeoutError) else _reason(error)
+            _log.error("audit %s cannot be closed: %s", self._file.path, reason)
         if self._lines:
             _log.error("audit %s: %d lines are lost", self._file.path, len(self._lines))
         if self._timer is not None:
@@ -295,7 +296,7 @@ class Audit:
         if self._failed_at:
             _log.warning("audit %s is written again", self._file.path)
         self._failure = self._failed_at = ""
-        if self._waiting:
+        if self._waiting or len(self._lines) >= _ENOUGH:
             self._start()
         elif self._lines or self._lost:
             self._timer = self._loop.call_later(GATHER, self._start)

@@ -281,9 +281,11 @@ class AuditFile:
 
     def close(self) -> None:
         """Sync the head and let go of the lock."""
-        if self._head != -1:
-            os.fsync(self._head)
-        self._close()
+        try:
+            if self._head != -1:
+                os.fsync(self._head)
+        finally:
+            self._close()
 
     def _close(self) -> None:
         for descriptor in (self._descriptor, self._head):

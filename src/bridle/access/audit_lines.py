@@ -16,7 +16,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from bridle.core.messages import JSON, Command, Peer
 
@@ -52,8 +52,8 @@ _TAIL = re.compile(rb'\A\{"n":([1-9][0-9]{0,17}),.*(,"digest":"([0-9a-f]{64})"\}
 
 _encode = msgspec.json.Encoder().encode
 
-Redactor = Callable[[str, JSON], JSON]
-"""Makes of a command's name and its arguments what may be written of the arguments."""
+Redactor = Callable[[Command], "JSON | UnsetType"]
+"""Gives the arguments of a command as they may be written, without secrets; UNSET where there are none."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,12 +190,12 @@ class Composer:
         if isinstance(body, msgspec.Raw) and len(bytes(body)) > _LOOK * self._limit:
             return b',"omitted":%d' % len(bytes(body))
         try:
-            arguments = command.arguments
-        except Exception:  # whatever cannot be read is answered with an error, and the line has that
+            arguments = self._redact(command)
+            if arguments is UNSET:
+                return b""
+            written = _written(arguments)
+        except Exception:  # what cannot be read is answered with an error, and the line has that
             return b""
-        if arguments is UNSET:
-            return b""
-        written = _written(self._redact(command.name, arguments))
         if len(written) > self._limit:
             return b',"omitted":%d' % len(written)
         return b',"arguments":%b' % written

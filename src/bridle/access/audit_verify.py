@@ -9,7 +9,7 @@ without a key, lines that were all written anew from some place on, again unless
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,8 @@ __all__ = ["FINDINGS_LIMIT", "Anchor", "Finding", "Report", "files_of", "first_n
 
 # Findings of one verification: whoever finds more has found enough.
 FINDINGS_LIMIT = 100
+# Times that files are looked at which are rotated while we read.
+_TRIES = 3
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -69,19 +71,44 @@ def verify(paths: Sequence[Path], *, keys: Sequence[bytes] = (), anchors: Sequen
     Raises:
         OSError: a file cannot be read.
     """
-    report = Report()
-    heads = {path: head_file(path) for path in paths if head_file(path).exists()}
-    known = {
-        path: read_head(name.read_bytes()) for path, name in heads.items()
-    }  # before the files: these go on while we read
-    files = dict.fromkeys(file for path in paths for file in (files_of(path) if path in heads else [path]))
-    for path, head in known.items():
-        if head is None:
-            report.findings.append(Finding(str(heads[path]), 0, "cannot be read: lines may be missing"))
-    head = max(
-        (head for head in known.values() if head is not None), key=lambda head: head.number, default=None
+    for _ in range(_TRIES - 1):
+        heads = _heads(paths)
+        try:
+            report = _verify(paths, heads, keys, anchors)
+        except FileNotFoundError:
+            if not _rotated_since(heads):
+                raise
+            continue
+        if not (report.findings and _rotated_since(heads)):
+            return report
+    return _verify(paths, _heads(paths), keys, anchors)
+
+
+_Heads = Mapping[Path, "Head | None"]
+
+
+def _heads(paths: Sequence[Path]) -> _Heads:
+    """The heads there are; None of what is none. Read before the files: these go on while we read."""
+    return {path: read_head(head_file(path).read_bytes()) for path in paths if head_file(path).exists()}
+
+
+def _rotated_since(heads: _Heads) -> bool:
+    """Whether an audit was rotated, so that files are not where they were."""
+    now = _heads(list(heads))
+    return any(
+        head is not None and (now.get(path) or head).first != head.first for path, head in heads.items()
     )
-    _Verification(report, keys, head, anchors).run(sorted(files, key=first_number))
+
+
+def _verify(paths: Sequence[Path], heads: _Heads, keys: Sequence[bytes], anchors: Sequence[Anchor]) -> Report:
+    report = Report()
+    for path, head in heads.items():
+        if head is None:
+            report.findings.append(Finding(str(head_file(path)), 0, "cannot be read: lines may be missing"))
+    files = dict.fromkeys(file for path in paths for file in (files_of(path) if path in heads else [path]))
+    known = [head for head in heads.values() if head is not None]
+    newest = max(known, key=lambda head: head.number, default=None)
+    _Verification(report, keys, newest, anchors).run(sorted(files, key=first_number))
     return report
 
 
