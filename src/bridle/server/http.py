@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bridle.access.limits import Excess, LimitExceeded
 from bridle.core.manager import Outcome
 from bridle.core.messages import Command, Peer, Response
 from bridle.core.results import Result
@@ -54,11 +55,20 @@ def answer_with(execute: Callable[[Command], Outcome]) -> Answer:
 
 
 def _write(command: Command, response: Response) -> HttpResponse:
+    if isinstance(response.error, LimitExceeded):
+        return _too_much(response.error.excess)
     try:
         return wrap([response])
     except Exception as error:
         _log.exception("the answer to %r cannot be written", command.name)
         return wrap([Response(Result.ERROR, f"the answer cannot be written: {error}")])
+
+
+def _too_much(excess: Excess) -> HttpResponse:
+    """The answer to what is beyond a limit: in the form of Kea's other refusals, with when to try again."""
+    status = 429 if excess.wait else 413
+    body = b'{ "result": %d, "text": %b }' % (status, msgspec.json.encode(excess.text))
+    return HttpResponse(status, body, (("Retry-After", excess.retry_after),) if excess.wait else ())
 
 
 class HttpCommands:
@@ -83,7 +93,7 @@ class HttpCommands:
             return self._dressed(command)
         authentication = self.settings.authentication
         if authentication is None or not authentication.required:
-            return self._answered(command)
+            return self._carry_out(command)
         verdict = authentication.vouch(request.headers.get("authorization"), peer.address)
         if isinstance(verdict, Awaitable):
             return self._answer_later(command, peer, verdict)
@@ -104,7 +114,7 @@ class HttpCommands:
         if isinstance(command, Command):
             peer = msgspec.structs.replace(peer, user=verdict.user, role=verdict.role)
             command = msgspec.structs.replace(command, peer=peer)
-        return self._answered(command)
+        return self._carry_out(command)
 
     def _unauthorized(self, wait: float) -> HttpResponse:
         if wait:
@@ -113,7 +123,7 @@ class HttpCommands:
         challenge = authentication.challenge if authentication is not None else ""
         return stock(401, headers=(("WWW-Authenticate", challenge),))
 
-    def _answered(self, command: Command | HttpResponse) -> HttpResponse | Awaitable[HttpResponse]:
+    def _carry_out(self, command: Command | HttpResponse) -> HttpResponse | Awaitable[HttpResponse]:
         answer = command if isinstance(command, HttpResponse) else self._answer(command)
         if isinstance(answer, HttpResponse):
             return self._dressed(answer)
