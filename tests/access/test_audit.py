@@ -25,7 +25,7 @@ from bridle.access.audit import COMMIT_TIMEOUT, GATHER, RETRY, Audit
 from bridle.access.audit_lines import ARGUMENTS_LIMIT, TEXT_LIMIT, Composer, Entry, Redactor
 from bridle.access.audit_settings import AuditSettings, read_audit
 from bridle.testing import run
-from tests.support.audits import events, lines, texts, unredacted
+from tests.support.audits import events, lines, texts, unredacted, written
 from tests.support.bridle import bridle_environment
 from tests.support.loops import on_every_loop, on_virtual_clock
 from tests.support.programs import ROOT
@@ -152,8 +152,9 @@ def test_a_line_says_nothing_that_is_not_known() -> None:
 
 def test_arguments_are_redacted_before_they_are_kept() -> None:
     def redact(command: Command) -> JSON:
-        assert isinstance(command.arguments, dict)
-        return {**command.arguments, "password": f"*** of {command.name}"}
+        arguments = command.arguments
+        assert isinstance(arguments, dict)
+        return {**arguments, "password": f"*** of {command.name}"}
 
     line = composed(Command("set", msgspec.Raw(b'{"password":"s3cr3t","x":1}')), redact=redact)
     assert line["arguments"] == {"password": "*** of set", "x": 1}
@@ -173,8 +174,9 @@ def test_arguments_that_are_too_long_are_left_out_and_their_length_is_told(body:
     assert "omitted" not in composed(Command("set", {"x": "y" * (ARGUMENTS_LIMIT - 8)}))
 
 
-def test_arguments_that_cannot_be_read_are_left_out() -> None:
-    assert "arguments" not in composed(Command("set", msgspec.Raw(b'{"x":1e999999}x')))
+@pytest.mark.parametrize("body", [msgspec.Raw(b'{"x":1}x'), {"x": object()}, {(1, 2): 3}])
+def test_arguments_that_cannot_be_read_or_written_are_left_out(body: Any) -> None:
+    assert "arguments" not in composed(Command("set", body))
 
 
 @pytest.mark.parametrize("text", ["\udcff", "a\nb", '"', "\\", "\0", "é", "\u2028", '","digest":"'])
@@ -215,6 +217,17 @@ async def test_the_line_of_a_read_command_is_written_soon(tmp_path: Path) -> Non
         audit.record(Command("look"), "read", 0, 0.0)
         await asyncio.sleep(GATHER * 1.5)
         assert len(lines(path)) == 7
+
+
+@on_every_loop
+async def test_read_commands_may_be_left_out_unless_they_were_refused(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    async with opened(path, reads=False) as audit:
+        audit.record(Command("look"), "read", 0, 0.0)
+        audit.record(Command("peep"), "read", 1, 0.0, reason="role guest")
+        audit.record(change(), "write", 1, 0.0)
+    assert [line["command"] for line in lines(path)[1:]] == ["peep", "change"]
+    assert lines(path)[1]["reason"] == "role guest"
 
 
 @on_every_loop
@@ -314,6 +327,20 @@ async def test_a_full_disk_refuses_write_commands_until_there_is_room_again(
         logging.ERROR,
         logging.WARNING,
     ]
+
+
+@on_every_loop
+async def test_an_audit_whose_disk_is_full_can_be_closed(
+    tmp_path: Path, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    async with opened(path) as audit:
+        disk.room = 10
+        assert not await audit.commit(change(), "write", 0, 0.0)
+    assert "1 lines are lost" in caplog.text
+    disk.room = 1 << 60
+    written(path, 1)
+    assert texts(path) == []
 
 
 @on_virtual_clock

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bridle import ConfigurationError
 from bridle.access.audit_file import AuditFile, read_key
@@ -298,7 +301,76 @@ def test_a_chain_with_a_key_needs_that_key(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     key = b"k" * 32
     written(path, 3, key=key)
-    assert texts(path, key=key) == []
-    assert "no key was given" in texts(path)[0]
-    assert "was given" in texts(path, key=b"other" * 8)[0]
+    assert texts(path, keys=[key]) == []
+    assert "which was not given" in texts(path)[0]
+    assert "which was not given" in texts(path, keys=[b"other" * 8])[0]
     assert key.decode() not in path.read_text()
+
+
+def test_another_key_begins_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    first, second = b"1" * 32, b"2" * 32
+    written(path, 2)
+    written(path, 2, key=first)
+    written(path, 2, key=second)
+    written(path, 2, key=second)
+    assert len(files_of(path)) == 3
+    report = verify([path], keys=[first, second])
+    assert report.findings == []
+    assert [note.text for note in report.notes] == ["has no key; a later file vouches for where it ends"]
+    assert "which was not given" in texts(path, keys=[second])[0]
+
+
+def test_a_file_without_a_key_behind_those_with_one_is_a_finding(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    key = b"k" * 32
+    written(path, 2, key=key)
+    written(path, 2)
+    assert texts(path, keys=[key]) == ["audit.jsonl: was written without a key, and one was given"]
+    alone = tmp_path / "alone" / "audit.jsonl"
+    alone.parent.mkdir()
+    written(alone, 2)
+    assert texts(alone, keys=[key]) == ["audit.jsonl: was written without a key, and one was given"]
+
+
+# Whatever stands there
+
+
+@settings(max_examples=50, deadline=None)
+@given(known=st.integers(0, 4), data=st.data())
+def test_wherever_a_write_was_torn_the_chain_is_whole_afterwards(known: int, data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "audit.jsonl"
+        written(path, known)
+        head = Path(f"{path}.head")
+        before, size = head.read_bytes(), path.stat().st_size
+        file = AuditFile.open(path)
+        file.append([body(number) for number in range(5)])
+        file.close()
+        head.write_bytes(before)
+        os.truncate(path, data.draw(st.integers(size, path.stat().st_size)))
+        written(path, 1)
+        assert texts(path) == []
+        assert lines(path)[-1]["mark"] == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    content=st.binary(max_size=300) | st.binary(max_size=100).map(b'{"n":1,"event":"start"}\n'.__add__),
+    head=st.binary(max_size=100)
+    | st.builds(
+        lambda *numbers: b'{"number":%d,"first":%d,"size":%d,"oldest":%d}' % numbers,
+        *[st.integers(-(1 << 70), 1 << 70) | st.integers(-2, 300)] * 4,
+    ),
+)
+def test_whatever_stands_there_it_is_opened_and_written(content: bytes, head: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "audit.jsonl"
+        for name, data in ((path, content), (Path(f"{path}.head"), head)):
+            name.write_bytes(data)
+            name.chmod(0o600)
+        file = AuditFile.open(path)
+        file.append([body(77)])
+        file.close()
+        assert path.read_bytes().splitlines()[-1].startswith(b'{"n":%d,' % file.number)
+        assert b'"mark":77' in path.read_bytes()

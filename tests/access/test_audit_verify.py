@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridle.access import audit_verify
 from bridle.access.audit_lines import chained
 from bridle.access.audit_verify import FINDINGS_LIMIT, Anchor, files_of, verify
 from tests.support.audits import lines, texts, written
@@ -51,7 +52,7 @@ def test_what_was_not_touched_is_whole(audit: dict[str, bytes]) -> None:
     assert check(audit) == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.data())
 def test_any_byte_that_is_changed_is_found(audit: dict[str, bytes], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(name for name in audit if not name.endswith(".head"))))
@@ -61,7 +62,7 @@ def test_any_byte_that_is_changed_is_found(audit: dict[str, bytes], data: st.Dat
     assert check({**audit, name: bytes(content)})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_any_bytes_that_are_put_in_or_taken_out_are_found(
     audit: dict[str, bytes], data: st.DataObject
@@ -81,7 +82,7 @@ def test_any_bytes_that_are_put_in_or_taken_out_are_found(
         assert check(changed_files) or behind
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_any_lines_that_are_missing_are_found(audit: dict[str, bytes], data: st.DataObject) -> None:
     present = all_lines(audit)
@@ -89,7 +90,7 @@ def test_any_lines_that_are_missing_are_found(audit: dict[str, bytes], data: st.
     assert check(joined([line for at, line in enumerate(present) if at not in gone], audit))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_any_lines_in_another_order_or_twice_are_found(audit: dict[str, bytes], data: st.DataObject) -> None:
     present = all_lines(audit)
@@ -147,7 +148,7 @@ def test_without_the_key_nobody_makes_a_line_that_is_right(tmp_path: Path) -> No
     file = written(path, 2, key=key)
     forged, digest = chained(b'{"time":"x","command":"y"}', 4, bytes.fromhex(file.head.digest), b"")
     path.write_bytes(path.read_bytes() + forged)
-    assert texts(path, key=key) == ["audit.jsonl:4: line 4 was changed"]
+    assert texts(path, keys=[key]) == ["audit.jsonl:4: line 4 was changed"]
     plain = tmp_path / "plain" / "audit.jsonl"
     plain.parent.mkdir()
     file = written(plain, 2)
@@ -181,19 +182,38 @@ def test_half_a_line_behind_the_head_is_being_written_and_no_finding(tmp_path: P
     assert "half a line, of 10 bytes: being written, or torn by a crash" in str(report.notes[0])
 
 
+@pytest.mark.parametrize("keep", [0, 1])
+def test_an_audit_that_is_rotated_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, 10, max_size=700)
+    found: list[list[Path]] = []
+
+    def rotated_meanwhile(path: Path) -> list[Path]:
+        found.append(files_of(path))
+        if len(found) == 1:
+            written(path, 10, max_size=700, keep=keep)
+        return found[-1]
+
+    monkeypatch.setattr(audit_verify, "files_of", rotated_meanwhile)
+    assert texts(path) == []
+    assert len(found) == 2
+
+
 def test_no_more_is_told_than_anybody_reads(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     path.write_bytes(b"nonsense\n" * 1000)
     assert len(verify([path]).findings) == FINDINGS_LIMIT
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(content=st.binary(max_size=400), head=st.binary(max_size=100))
 def test_whatever_stands_in_the_files_it_ends_with_a_finding(content: bytes, head: bytes) -> None:
     assert check({"audit.jsonl": content, "audit.jsonl.head": head})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     facts=st.dictionaries(
         st.sampled_from(["event", "previous", "oldest", "key", "n", "digest", "number", "time"]),

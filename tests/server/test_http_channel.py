@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from bridle import CommandManager, Peer, Response, Server
 from bridle.access.basic import BasicAuthentication
+from bridle.access.limits import Excess
 from bridle.access.passwords import hash_password
 from bridle.access.tokens import TokenFile, Tokens
 from bridle.core.messages import Command
@@ -366,6 +368,22 @@ async def test_who_tries_passwords_is_told_how_long_to_wait(
         assert (await client.ask(HELLO, basic("admin", "1234"))).status == 429, "the right one, too"
         assert (await client.ask(HELLO, basic("guest", ""))).status == 200, "who was in before goes on"
     assert commands.begun == ["hello", "hello"]
+
+
+@pytest.mark.parametrize(
+    ("excess", "status", "retry"),
+    [(Excess('too many: "5"', 2.5), 429, "3"), (Excess("too large", 0.0), 413, None)],
+)
+@on_every_loop
+async def test_what_is_beyond_a_limit_is_told_with_when_to_try_again(
+    commands: Commands, excess: Excess, status: int, retry: str | None
+) -> None:
+    commands.before_command(lambda command: excess.response())
+    async with web(Server(commands)) as (client, _):
+        reply = await client.ask(HELLO)
+        assert (reply.status, reply.headers.get("retry-after")) == (status, retry)
+        assert json.loads(reply.body) == {"result": status, "text": excess.text}
+    assert commands.begun == []
 
 
 @on_every_loop

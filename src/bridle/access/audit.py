@@ -75,7 +75,8 @@ class Audit:
         file: AuditFile,
         executor: ThreadPoolExecutor,
     ) -> None:
-        self.settings = settings
+        self.settings: AuditSettings = settings
+        self._reads = settings.reads
         self._compose = composer.line
         self._clock = Clock()
         self._file = file
@@ -96,7 +97,7 @@ class Audit:
     async def open(cls, settings: AuditSettings, redact: Redactor) -> Audit:
         """Open the file, or begin it, beside the event loop; what a crash left is repaired.
 
-        ``redact`` makes of a command what may be written of its arguments.
+        ``redact`` gives the arguments of a command as they may be written.
 
         Raises:
             ConfigurationError: the file or its key cannot be used; the text says what to do.
@@ -133,8 +134,10 @@ class Audit:
 
         ``peer`` is who sent it, where more is known by now than the command has; ``request`` the id that the
         carrier gave the request; ``reason`` why the command was not let through. When the queue is full the
-        line is counted as lost.
+        line is counted as lost. Where ``reads`` is off, read commands that were let through have none.
         """
+        if not self._reads and access == "read" and reason is None:
+            return
         if not self._append(
             self._compose(command, access, peer or command.peer, result, seconds, request, reason)
         ):
@@ -222,8 +225,9 @@ class Audit:
                 if self._busy is not None:
                     await asyncio.wait([self._busy])
                 await self._loop.run_in_executor(self._executor, self._file.close)
-        except TimeoutError:
-            _log.error("audit %s: the disk does not answer", self._file.path)
+        except OSError as error:  # a timeout is one
+            reason = "the disk does not answer" if isinstance(error, TimeoutError) else _reason(error)
+            _log.error("audit %s cannot be closed: %s", self._file.path, reason)
         if self._lines:
             _log.error("audit %s: %d lines are lost", self._file.path, len(self._lines))
         if self._timer is not None:
@@ -292,7 +296,7 @@ class Audit:
         if self._failed_at:
             _log.warning("audit %s is written again", self._file.path)
         self._failure = self._failed_at = ""
-        if self._waiting:
+        if self._waiting or len(self._lines) >= _ENOUGH:
             self._start()
         elif self._lines or self._lost:
             self._timer = self._loop.call_later(GATHER, self._start)

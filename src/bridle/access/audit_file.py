@@ -63,8 +63,8 @@ class AuditFile:
     def __init__(
         self, path: Path, key: bytes, max_size: int, max_age: float, keep: int, now: Callable[[], int]
     ) -> None:
-        self.path = path
-        self.number = 0
+        self.path: Path = path
+        self.number: int = 0
         """The number of the last line."""
         self._key = key
         self._max_size = max_size
@@ -150,7 +150,10 @@ class AuditFile:
             facts["head"] = "lost" if head_lost else "unreadable"
         if why:
             facts["reason"] = why
-        self._write([self._fact(facts)])
+        if found.key == key_name(self._key):
+            self._write([self._fact(facts)])
+        else:
+            self._rotate(facts)  # each file has one key
 
     def _begin(self, head: Head | None, why: str) -> None:
         """Begin a file, where the chain goes on that the head or the newest rotated file ends."""
@@ -182,11 +185,11 @@ class AuditFile:
             kept = [file for file in rotated_files(self.path) if file not in removed]
             self._oldest = int(kept[0].suffix[1:]) if kept else self._first
         start: dict[str, JSON] = {
+            **facts,
             "event": "start",
             "previous": self._digest.hex(),
             "oldest": self._oldest,
             "key": key_name(self._key),
-            **facts,
         }
         if removed:
             start["removed"] = [file.name for file in removed]
@@ -206,7 +209,7 @@ class AuditFile:
         if not self._size:
             self._start({}, removed=[])  # an attempt to begin the file has failed
         elif self._is_full():
-            self._rotate()
+            self._rotate({})
         self._write(bodies)
 
     def _look(self) -> None:
@@ -232,7 +235,7 @@ class AuditFile:
             return True
         return bool(self._max_age) and self._now() - self._began >= self._max_age * 1e9
 
-    def _rotate(self) -> None:
+    def _rotate(self, facts: dict[str, JSON]) -> None:
         self.path.rename(rotated_name(self.path, self._first))
         old, self._descriptor = self._descriptor, -1
         os.close(old)
@@ -241,7 +244,7 @@ class AuditFile:
         self._inode = (status.st_dev, status.st_ino)
         rotated = rotated_files(self.path)
         removed = rotated[: -self._keep] if self._keep else []
-        self._start({}, removed)
+        self._start(facts, removed)
         os.fsync(self._head)
         for file in removed:
             file.unlink(missing_ok=True)
@@ -278,9 +281,11 @@ class AuditFile:
 
     def close(self) -> None:
         """Sync the head and let go of the lock."""
-        if self._head != -1:
-            os.fsync(self._head)
-        self._close()
+        try:
+            if self._head != -1:
+                os.fsync(self._head)
+        finally:
+            self._close()
 
     def _close(self) -> None:
         for descriptor in (self._descriptor, self._head):

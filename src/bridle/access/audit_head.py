@@ -33,6 +33,8 @@ _HEAD_BYTES = 256
 # Bytes of a torn line that its repair repeats.
 _TAIL_BYTES = 256
 _DIGITS = 12
+# No chain gets as long: a head that says so is none.
+_FAR = 10**17
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -89,7 +91,7 @@ def read_head(content: bytes) -> Head | None:
         return None
     digest = head.digest
     whole = len(digest) == len(GENESIS) * 2 and all(character in "0123456789abcdef" for character in digest)
-    return head if whole and head.number >= 0 else None
+    return head if whole and 0 <= head.number < _FAR else None
 
 
 def write_head(descriptor: int, head: Head) -> None:
@@ -113,7 +115,7 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     ``number`` and ``digest`` are those of the line that the next one follows; ``size`` is where the file is
     to end. ``torn`` is the number of bytes beyond it, ``tail`` the first of them; ``missing`` the number of
     lines that the head knows and the file does not have; ``strange`` of those that do not follow the chain.
-    ``began`` is when the file was begun, as it was written.
+    ``began`` is when the file was begun, as it was written, and ``key`` the name of the key that it has.
     """
 
     number: int
@@ -125,6 +127,7 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     missing: int = 0
     strange: int = 0
     began: str = ""
+    key: str = ""
 
 
 def resume(file: BinaryIO, head: Head | None, key: bytes) -> Resumed:
@@ -166,6 +169,7 @@ def resume(file: BinaryIO, head: Head | None, key: bytes) -> Resumed:
         missing=missing,
         strange=strange,
         began=start.time if start is not None else "",
+        key=start.key if start is not None else "",
     )
 
 

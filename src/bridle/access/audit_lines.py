@@ -52,8 +52,8 @@ _TAIL = re.compile(rb'\A\{"n":([1-9][0-9]{0,17}),.*(,"digest":"([0-9a-f]{64})"\}
 
 _encode = msgspec.json.Encoder().encode
 
-Redactor = Callable[[Command], JSON | UnsetType]
-"""Makes of a command what may be written of its arguments."""
+Redactor = Callable[[Command], "JSON | UnsetType"]
+"""Gives the arguments of a command as they may be written, without secrets; UNSET where there are none."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,11 +191,11 @@ class Composer:
             return b',"omitted":%d' % len(bytes(body))
         try:
             arguments = self._redact(command)
-        except Exception:  # whatever cannot be read is answered with an error, and the line has that
+            if arguments is UNSET:
+                return b""
+            written = _written(arguments)
+        except Exception:  # what cannot be read is answered with an error, and the line has that
             return b""
-        if arguments is UNSET:
-            return b""
-        written = _written(arguments)
         if len(written) > self._limit:
             return b',"omitted":%d' % len(written)
         return b',"arguments":%b' % written

@@ -9,7 +9,7 @@ without a key, lines that were all written anew from some place on, again unless
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,8 @@ __all__ = ["FINDINGS_LIMIT", "Anchor", "Finding", "Report", "files_of", "first_n
 
 # Findings of one verification: whoever finds more has found enough.
 FINDINGS_LIMIT = 100
+# Times that files are looked at which are rotated while we read.
+_TRIES = 3
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -59,27 +61,54 @@ def files_of(path: Path) -> list[Path]:
     return [*rotated_files(path), path]
 
 
-def verify(paths: Sequence[Path], *, key: bytes = b"", anchors: Sequence[Anchor] = ()) -> Report:
+def verify(paths: Sequence[Path], *, keys: Sequence[bytes] = (), anchors: Sequence[Anchor] = ()) -> Report:
     """Verify audits' files: each with those that it was rotated to, if it has a head.
 
-    The files are put in order by their first lines, so that copies of any name will do.
+    The files are put in order by their first lines, so that copies of any name will do. ``keys`` are those
+    that they were written with. Where there are some, a file without a key may only stand before one that
+    has one, which vouches for it.
 
     Raises:
         OSError: a file cannot be read.
     """
-    report = Report()
-    heads = {path: head_file(path) for path in paths if head_file(path).exists()}
-    known = {
-        path: read_head(name.read_bytes()) for path, name in heads.items()
-    }  # before the files: these go on while we read
-    files = dict.fromkeys(file for path in paths for file in (files_of(path) if path in heads else [path]))
-    for path, head in known.items():
-        if head is None:
-            report.findings.append(Finding(str(heads[path]), 0, "cannot be read: lines may be missing"))
-    head = max(
-        (head for head in known.values() if head is not None), key=lambda head: head.number, default=None
+    for _ in range(_TRIES - 1):
+        heads = _heads(paths)
+        try:
+            report = _verify(paths, heads, keys, anchors)
+        except FileNotFoundError:
+            if not _rotated_since(heads):
+                raise
+            continue
+        if not (report.findings and _rotated_since(heads)):
+            return report
+    return _verify(paths, _heads(paths), keys, anchors)
+
+
+_Heads = Mapping[Path, "Head | None"]
+
+
+def _heads(paths: Sequence[Path]) -> _Heads:
+    """The heads there are; None of what is none. Read before the files: these go on while we read."""
+    return {path: read_head(head_file(path).read_bytes()) for path in paths if head_file(path).exists()}
+
+
+def _rotated_since(heads: _Heads) -> bool:
+    """Whether an audit was rotated, so that files are not where they were."""
+    now = _heads(list(heads))
+    return any(
+        head is not None and (now.get(path) or head).first != head.first for path, head in heads.items()
     )
-    _Verification(report, key, head, anchors).run(sorted(files, key=first_number))
+
+
+def _verify(paths: Sequence[Path], heads: _Heads, keys: Sequence[bytes], anchors: Sequence[Anchor]) -> Report:
+    report = Report()
+    for path, head in heads.items():
+        if head is None:
+            report.findings.append(Finding(str(head_file(path)), 0, "cannot be read: lines may be missing"))
+    files = dict.fromkeys(file for path in paths for file in (files_of(path) if path in heads else [path]))
+    known = [head for head in heads.values() if head is not None]
+    newest = max(known, key=lambda head: head.number, default=None)
+    _Verification(report, keys, newest, anchors).run(sorted(files, key=first_number))
     return report
 
 
@@ -99,9 +128,13 @@ class _Enough(Exception):
 
 
 class _Verification:
-    def __init__(self, report: Report, key: bytes, head: Head | None, anchors: Sequence[Anchor]) -> None:
+    def __init__(
+        self, report: Report, keys: Sequence[bytes], head: Head | None, anchors: Sequence[Anchor]
+    ) -> None:
         self._report = report
-        self._key = key
+        self._keys = {key_name(key): key for key in (b"", *keys)}
+        self._key = b""
+        self._unkeyed: list[str] = []
         self._head = head
         self._wanted = {anchor.number: anchor.digest for anchor in anchors}
         if head is not None and head.number:
@@ -165,17 +198,27 @@ class _Verification:
                 self._report.first = link.number
                 self._number = link.number - 1
             return
-        if start.key != key_name(self._key):
-            written = f"with the key {start.key}" if start.key else "without a key"
-            given = f"the key {key_name(self._key)} was given" if self._key else "no key was given"
-            self._find(f"was written {written}, {given}")
-            raise _Enough
+        self._choose_key(start.key)
         previous = bytes.fromhex(start.previous)
         if self._number == -1:
             self._report.first = link.number
             self._number, self._digest = link.number - 1, previous
         elif previous != self._digest and self._digest is not None and link.number == self._number + 1:
             self._find("the file does not continue the one before it")
+
+    def _choose_key(self, name: str) -> None:
+        if name not in self._keys:
+            self._find(f"was written with the key {name}, which was not given")
+            raise _Enough
+        self._key = self._keys[name]
+        if len(self._keys) == 1:
+            return
+        if not name:
+            self._unkeyed.append(self._file)
+            return
+        for file in self._unkeyed:
+            self._report.notes.append(Finding(file, 0, "has no key; a later file vouches for where it ends"))
+        self._unkeyed = []
 
     def _follow(self, link: Link | None) -> None:
         if link is None:
@@ -197,6 +240,8 @@ class _Verification:
             del self._wanted[link.number]
 
     def _end(self) -> None:
+        for file in self._unkeyed:
+            self._report.findings.append(Finding(file, 0, "was written without a key, and one was given"))
         for number in sorted(self._wanted):
             if number > self._number:
                 self._find(f"{_lines(self._number + 1, number)} missing at the end", 0)

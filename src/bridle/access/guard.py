@@ -30,7 +30,7 @@ from bridle.access.limits import Admission, Excess, Limits
 from bridle.access.policy import Definitions, Policy
 from bridle.access.redaction import Redaction
 from bridle.access.roles import Role
-from bridle.core.errors import ForbiddenError, TooManyError
+from bridle.core.errors import ForbiddenError
 from bridle.core.manager import CommandDefinition, Outcome
 from bridle.core.messages import JSON, Command, Peer, Response
 from bridle.core.results import Result
@@ -201,7 +201,7 @@ class Guard:
         if limits is not None:
             entered = self._enter(limits, command, role)
             if isinstance(entered, Excess):
-                return self._refuse(command, access, _excess(entered), role, service, entered.text)
+                return self._refuse(command, access, entered.response(), role, service, entered.text)
             admission = entered
         ticket = Ticket(command, access, service, began, policy, role, self.audit, limits, admission)
         if role is not None and policy is not None:
@@ -387,7 +387,3 @@ def _forbidden() -> Response:
 
 def _unauthorized() -> Response:
     return ForbiddenError("unauthorized", status=401).response
-
-
-def _excess(excess: Excess) -> Response:
-    return TooManyError(excess.text, wait=excess.wait).response

@@ -22,8 +22,8 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from bridle.core.errors import TooManyError
 from bridle.core.messages import Peer, Response
-from bridle.core.results import Result
 
 __all__ = ["PEERS", "Admission", "Excess", "Limit", "LimitSettings", "Limits", "key_of"]
 
@@ -73,13 +73,9 @@ class Excess(msgspec.Struct, frozen=True):
     wait: float
 
     def response(self) -> Response:
-        """The answer on channels that have no status of their own for it."""
-        return Response(Result.ERROR, self.text)
-
-    @property
-    def retry_after(self) -> str:
-        """The value of the header of that name: whole seconds, one at least."""
-        return str(max(1, -int(-self.wait // 1)))
+        """The answer on channels that have no status of their own for it; its ``error`` is for those that
+        have."""
+        return TooManyError(self.text, wait=self.wait).response
 
 
 class _State:
@@ -88,14 +84,14 @@ class _State:
     __slots__ = ("connections", "depth", "in_flight", "limit", "most", "rate", "stamp", "tokens")
 
     def __init__(self, limit: Limit, now: float) -> None:
-        self.limit = limit
-        self.rate = limit.requests_per_second
-        self.most = limit.in_flight
-        self.depth = limit.depth
-        self.tokens = self.depth
-        self.stamp = now
-        self.in_flight = 0
-        self.connections = 0
+        self.limit: Limit = limit
+        self.rate: float = limit.requests_per_second
+        self.most: int = limit.in_flight
+        self.depth: float = limit.depth
+        self.tokens: float = self.depth
+        self.stamp: float = now
+        self.in_flight: int = 0
+        self.connections: int = 0
 
     def take(self, now: float) -> float:
         """Take one of the requests that have become due; the seconds until there is one where there is none.

@@ -122,7 +122,7 @@ class TokenFile:
     """A file of tokens, for those who manage it."""
 
     def __init__(self, path: str | Path, now: Callable[[], float] = time.time) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._now = now
 
     def list(self) -> Sequence[Token]:
@@ -195,7 +195,7 @@ class Tokens:
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._now = now
         self._clock = clock
         self._tokens, self._seen = self._load()

@@ -37,11 +37,17 @@ def command() -> None:
 
 @command.command("verify")
 @_FILES
-@click.option("--key-file", metavar="FILE", help="The key that the audit was written with.")
+@click.option(
+    "--key-file",
+    "key_files",
+    metavar="FILE",
+    multiple=True,
+    help="A key that it was written with; repeatable.",
+)
 @click.option(
     "--anchor", "anchors", metavar="NUMBER:DIGEST", multiple=True, help="A head that was kept; repeatable."
 )
-def verify_command(files: tuple[Path, ...], key_file: str | None, anchors: tuple[str, ...]) -> int:
+def verify_command(files: tuple[Path, ...], key_files: tuple[str, ...], anchors: tuple[str, ...]) -> int:
     """Find any line that was changed, removed or moved.
 
     A FILE that is being written is verified with all that it was rotated to, and with its head; copies are
@@ -51,8 +57,8 @@ def verify_command(files: tuple[Path, ...], key_file: str | None, anchors: tuple
     the audit was cut or written anew. The exit status is 0 if all is well, 1 if not.
     """
     try:
-        key = read_key(key_file) if key_file else b""
-        report = verify(files, key=key, anchors=[_anchor(one) for one in anchors])
+        keys = [read_key(name) for name in key_files]
+        report = verify(files, keys=keys, anchors=[_anchor(one) for one in anchors])
     except ConfigurationError as error:
         raise failure_of(error) from error
     except OSError as error:

@@ -70,7 +70,8 @@ def refusal_of(response: Response) -> HttpResponse | None:
         return HttpResponse(error.status, encode_answer(response))
     if isinstance(error, TooManyError):
         wait = (("Retry-After", str(max(1, math.ceil(error.wait)))),) if error.wait else ()
-        return HttpResponse(429 if error.wait else 413, encode_answer(response), wait)
+        status = 429 if error.wait else 413
+        return HttpResponse(status, encode_answer(msgspec.structs.replace(response, result=status)), wait)
     return None
 
 
