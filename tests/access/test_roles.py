@@ -418,7 +418,10 @@ def test_an_explanation_says_what_each_rule_made_of_it() -> None:
         "  and: cannot tell",
         "    READ: matches",
         "    argument n in [1, 2]: cannot tell",
-        "rejected: role 'r' rejects 'look': no list matches, and other-commands is reject",
+        (
+            "rejected: role 'r' rejects 'look': accept-commands cannot tell that it matches "
+            "(READ and argument n in [1, 2]), no list matches, and other-commands is reject"
+        ),
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 import bridle
 from tests.support.bridle import COMMAND_SECONDS, bridle_environment, command_line
 
-COMMANDS = ("agent", "bngblaster-cli", "call", "kamcmd", "kea-shell", "run", "shell")
+COMMANDS = ("access", "agent", "bngblaster-cli", "call", "kamcmd", "kea-shell", "run", "shell")
 USAGE = 64
 
 

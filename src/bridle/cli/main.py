@@ -17,6 +17,7 @@ from bridle.core.results import ExitStatus
 __all__ = ["main"]
 
 _COMMANDS = {
+    "access": ("bridle.cli.access", "Say who may do what, and why."),
     "agent": ("bridle.cli.agent", "Run the agent: one HTTP endpoint in front of all daemons."),
     "bngblaster-cli": ("bridle.cli.bngblaster_cli", "BNG Blaster's own command line."),
     "call": ("bridle.cli.call", "Send one command and print its answer."),
