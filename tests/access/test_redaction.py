@@ -9,12 +9,13 @@ import pytest
 from msgspec import UNSET, Raw
 
 from bridle.access.redaction import MASK, UNREADABLE, Redaction
-from bridle.access.restoring import holds_masks, restored
-from bridle.core.errors import ConfigurationError
+from bridle.access.restoring import holds_masks, restored, restored_command
+from bridle.core.errors import ArgumentError, ConfigurationError
 from bridle.core.manager import CommandManager
 from bridle.core.messages import JSON, Command, Response
 from bridle.wire.binrpc import BinrpcServer
 from bridle.wire.binrpc_client import encode_request
+from bridle.wire.kea import KeaServer
 
 R = Redaction()
 
@@ -357,3 +358,40 @@ def test_where_it_is_not_clear_the_configuration_is_refused(new: JSON, held: JSO
 )
 def test_where_it_is_clear_the_secret_is_kept(new: JSON, held: JSON, whole: JSON) -> None:
     assert restored(new, held, R) == whole
+
+
+# A command that sends a configuration.
+
+
+def sent(text: bytes) -> Command:
+    (command,) = KeaServer().receive(b'{"command": "config-set", "arguments":\n' + text + b"}")
+    assert isinstance(command, Command)
+    return command
+
+
+HELD: JSON = {"Dhcp4": {"lease-database": {"type": "mysql", "password": "db-pw"}}}
+
+
+@pytest.mark.parametrize("mask", [b"********", b"\\u002a*******"])
+def test_a_command_s_masks_are_replaced(mask: bytes) -> None:
+    command = sent(b'{"Dhcp4": {"lease-database": {"type": "pgsql", "password": "' + mask + b'"}}}')
+    whole = restored_command(command, HELD, R)
+    assert whole.arguments == {"Dhcp4": {"lease-database": {"type": "pgsql", "password": "db-pw"}}}
+    assert whole.locate(["arguments", "Dhcp4"]) == "<wire>:1:12"
+
+
+@pytest.mark.parametrize("text", [b'{"Dhcp4": {"a": "\\u0041"}}', b"{}", b"null", b"5"])
+def test_a_command_without_masks_is_the_same(text: bytes) -> None:
+    command = sent(text)
+    assert restored_command(command, HELD, R) is command
+    assert restored_command(Command("config-set"), HELD, R).body is UNSET
+
+
+def test_a_mask_that_stands_for_nothing_is_told_with_its_position() -> None:
+    command = sent(b'{"Dhcp4": {"hosts-database":\n{"password": "********"}}}')
+    with pytest.raises(ArgumentError) as caught:
+        restored_command(command, HELD, R)
+    assert str(caught.value) == (
+        "the secret of 'Dhcp4.hosts-database.password' is masked, and it is not clear which one it stands "
+        "for: give it anew (<wire>:2:14)"
+    )

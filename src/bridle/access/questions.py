@@ -34,11 +34,11 @@ class Question:
         service: str | None = None,
         definition: CommandDefinition | None = None,
     ) -> None:
-        self.name = command.name
+        self.name: str = command.name
         self.access: Access = access
-        self.hook = hook
-        self.service = service or ""
-        self.looked = False
+        self.hook: str | None = hook
+        self.service: str = service or ""
+        self.looked: bool = False
         """Whether a rule has looked at the arguments: then the answer goes for these alone."""
         self._command = command
         self._definition = definition
