@@ -21,8 +21,9 @@ from bridle.core.messages import Command
 
 __all__ = ["DECISIONS_LIMIT", "NAME_LIMIT", "Decision", "Role", "RoleRules"]
 
-# Decisions that a role remembers, and the length of the names among them: names come from peers.
-DECISIONS_LIMIT = 4096
+# Decisions that a role remembers, and the length of the names among them: names come from peers. It is enough
+# for all commands of several services, and costs less than a megabyte.
+DECISIONS_LIMIT = 2048
 NAME_LIMIT = 128
 # Characters of a rule that a sentence tells.
 _SHOWN = 160
