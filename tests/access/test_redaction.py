@@ -142,6 +142,7 @@ def test_texts_without_secrets_are_left(text: str) -> None:
         "-----BEGIN PRIVATE KEY-----" * 20_000,
         "bearer " * 100_000,
     ],
+    ids=range(9),
 )
 def test_no_text_takes_long(text: str) -> None:
     R.masked_text(text)  # the test's timeout would tell
@@ -166,6 +167,20 @@ def test_a_json_text(text: bytes, masked: bytes | None) -> None:
         assert msgspec.json.decode(found) == {"n": 123456789012345678901234567890, "token": MASK}
     else:
         assert found == masked
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [b"1" * 10_000, b"[" * 700 + b"1" + b"]" * 700, b'{"a":' * 700 + b"1" + b"}" * 700],
+    ids=["a number", "lists", "maps"],
+)
+def test_what_cannot_be_read_is_not_shown(inner: bytes) -> None:
+    text = Raw(b'{"password": "pw", "x": ' + inner + b"}")
+    answer = R.masked_response(Response(arguments=text))
+    assert '"pw"' not in str(answer)
+    assert b'"pw"' not in bytes(answer.arguments if isinstance(answer.arguments, Raw) else b"")
+    arguments = R.masked_arguments(Command("c", text))
+    assert arguments == UNREADABLE or arguments["password"] == MASK  # type: ignore[index,call-overload]
 
 
 def test_an_answer() -> None:
@@ -395,3 +410,11 @@ def test_a_mask_that_stands_for_nothing_is_told_with_its_position() -> None:
         "the secret of 'Dhcp4.hosts-database.password' is masked, and it is not clear which one it stands "
         "for: give it anew (<wire>:2:14)"
     )
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    value: JSON = MASK
+    for _ in range(2000):
+        value = {"a": value}
+    with pytest.raises(ArgumentError, match="the arguments are nested too deeply"):
+        restored_command(Command("config-set", value), HELD, R)

@@ -107,6 +107,9 @@ BODIES = [
     ({"argument": ["subnet4", "id"], "in": [1, 9]}, b'{"subnet4": [{"id": 10}, {"id": 11}]}', OUTSIDE),
     ({"argument": ["subnet4", "id"], "in": [1, 9]}, b'{"subnet4": [{"id": 1}, {"id": 11}]}', UNTOLD),
     ({"argument": ["subnet4", "id"], "in": [1, 9]}, b'{"subnet4": [{"id": 1}, {}]}', UNTOLD),
+    pytest.param(SUBNET, b'{"subnet-id": ' + b"1" * 10_000 + b"}", UNTOLD, id="a number"),
+    pytest.param(SUBNET, b'{"subnet-id": ' + b"[" * 700 + b"5" + b"]" * 700 + b"}", UNTOLD, id="lists"),
+    pytest.param(SUBNET, b'{"subnet-id": ' + b"[" * 100_000, UNTOLD, id="only brackets"),
 ]
 
 

@@ -54,10 +54,10 @@ class Question:
             value = self._members.get(path[0], UNSET)
             if isinstance(value, Raw):
                 value = msgspec.json.decode(value)
-        except (BridleError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            found: list[JSON] = []
+            return found if value is not UNSET and _follow(value, path[1:], found) else []
+        except (BridleError, msgspec.MsgspecError, ValueError, RecursionError):
             return []
-        found: list[JSON] = []
-        return found if value is not UNSET and _follow(value, path[1:], found) else []
 
     def _named(self) -> Mapping[str, object]:
         """The arguments by name, as far as they have names."""

@@ -165,7 +165,7 @@ class Redaction:
             return response
         try:
             masked = self.masked_raw(arguments) if isinstance(arguments, Raw) else self.masked(arguments)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             return Response(Result.ERROR, f"the answer cannot be shown: {error}", error=error)
         if masked is arguments:
             return response
@@ -185,7 +185,7 @@ class Redaction:
             if value is UNSET:
                 return UNSET
             return self._masked_positions(value, definition)
-        except (BridleError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except (BridleError, msgspec.MsgspecError, ValueError, RecursionError):
             return UNREADABLE
 
     def _masked_positions(self, value: JSON, definition: CommandDefinition | None) -> JSON:

@@ -77,10 +77,12 @@ def restored_command(command: Command, held: JSON, redaction: Redaction) -> Comm
         if MASK.encode() not in text and b"\\u" not in text:
             return command
     value = command.arguments
-    if value is UNSET or not holds_masks(value):
-        return command
     try:
+        if value is UNSET or not holds_masks(value):
+            return command
         whole = restored(value, held, redaction)
+    except RecursionError as error:
+        raise ArgumentError("the arguments are nested too deeply") from error
     except ConfigurationError as error:
         path = ["arguments", *(error.path or ())]
         where = command.locate(path)
