@@ -13,9 +13,12 @@ import bridle
 from tests.support.bridle import COMMAND_SECONDS, bridle_environment, command_line
 
 COMMANDS = (
+    "access",
     "agent",
     "audit",
+    "bngblaster",
     "bngblaster-cli",
+    "bngblasterctrl",
     "call",
     "kamcmd",
     "kea-shell",
