@@ -14,6 +14,7 @@ from bridle.access.policy import Policy
 from bridle.core.errors import ConfigurationError
 from bridle.core.manager import CommandManager
 from bridle.core.messages import JSON, Command, Peer, Response
+from bridle.core.results import Result
 from bridle.wire.kea import KeaServer
 
 COMMANDS = {
