@@ -326,8 +326,14 @@ class StreamConnection(TimedConnection, Connection):
 
     def _count_unsent(self) -> None:
         """Tell the listener how much waits for the client to read."""
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = self._size_unsent()
         self._listener.answers.hold(self, self._unsent)
+
+    def _size_unsent(self) -> int:
+        try:
+            return self._transport.get_write_buffer_size()
+        except AttributeError:
+            return 0  # a TLS transport that is closed knows nothing any more
 
     def expendable(self, now: float, *, served: bool) -> bool:
         """True when nothing is worked on here, and who is here has been silent: one that has not been
@@ -371,7 +377,7 @@ class StreamConnection(TimedConnection, Connection):
         else:
             linger = False  # TLS reads up to the end by itself
             self._transport.close()
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = self._size_unsent()
         if self._unsent or linger:
             self._touch(WRITE_TIMEOUT if self._unsent else LINGER)
 

@@ -239,4 +239,4 @@ class BngBlasterClient:
         return ()
 
 
-DIALECT = Dialect("bngblaster", ("unix",), BngBlasterServer, BngBlasterClient)
+DIALECT = Dialect("bngblaster", ("unix", "tcp"), BngBlasterServer, BngBlasterClient)
