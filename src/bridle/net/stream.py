@@ -114,7 +114,7 @@ class StreamConnection(TimedConnection, Connection):
     _ending = False
 
     def __init__(self, listener: StreamListener) -> None:
-        self._listener = listener
+        self._listener: StreamListener = listener
         self._loop = listener.loop
         self.number = next(_numbers)
         self._queue: deque[Message] = deque()
@@ -427,8 +427,8 @@ class StreamListener:
         self.dialect = dialect
         self.execute = execute
         self.peer_of = peer_of
-        self.connection_limit = affordable(connection_limit) if connection_limit else 0
-        self.tls = tls
+        self.connection_limit: int = affordable(connection_limit) if connection_limit else 0
+        self.tls: ssl.SSLContext | None = tls
         self.requests: Share[StreamConnection] = Share(REQUEST_BYTES, self._refuse)
         self.answers: Share[StreamConnection] = Share(ANSWER_BYTES, StreamConnection.stop_waiting)
         # In the order in which they came.

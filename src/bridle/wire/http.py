@@ -227,10 +227,8 @@ class HttpServerConnection(Reader):
         else:
             before, between = _frame(version, status, response.content_type)
             head = b"%b%d%b%b\r\n%b" % (before, len(response.body), between, date, self._fixed)
-        if request is not None and request.id:
-            head = b"%bX-Request-ID: %b\r\n\r\n" % (head, request.id.encode("ascii"))
-        else:
-            head += b"\r\n"
+        name = request.id if request is not None else ""
+        head = b"%bX-Request-ID: %b\r\n\r\n" % (head, name.encode()) if name else head + b"\r\n"
         self._unanswered -= 1
         if last:
             self._seal()
