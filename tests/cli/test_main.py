@@ -12,7 +12,10 @@ import pytest
 import bridle
 from tests.support.bridle import COMMAND_SECONDS, bridle_environment, command_line
 
-COMMANDS = ("agent", "bngblaster-cli", "call", "kamcmd", "kea-shell", "run", "shell")
+COMMANDS = (
+    *("agent", "bngblaster", "bngblaster-cli", "bngblasterctrl", "call"),
+    *("kamcmd", "kea-shell", "run", "shell"),
+)
 USAGE = 64
 
 
@@ -66,6 +69,8 @@ MENTIONED = {
         "bridle run ",
     ],
     ("shell",): ["ENDPOINT", "--service", "--json", "--timeout"],
+    ("bngblaster",): ["-C", "-S", "-J", "-L", "-c", "SIGINT ends all sessions", "SIGTERM and SIGHUP"],
+    ("bngblasterctrl",): ["-a", "-d DIR", "-e COMMAND", "-upload", "bngblaster-controller", "go on when it"],
     ("bngblaster-cli",): ["SOCKET COMMAND [KEY VALUE]...", "--timeout", "exit status is 0 for ok"],
     ("kamcmd",): ["-s address", "-R path", "-D folder", "-f format", "--json", "-v", "-V", "exit status is"],
     ("kea-shell",): ["--host", "--port", "--service", "--auth-user", "--ca"],
