@@ -59,7 +59,7 @@ def _write(command: Command, response: Response) -> HttpResponse:
 class HttpCommands:
     """HTTP requests to commands, for one listener: what Kea's HTTP channels check, in their order.
 
-    ``pages`` gives what has paths of its own beside them; None while there is nothing.
+    ``pages`` gives what has paths of its own beside them, or None while there is nothing.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class HttpCommands:
         answer: Answer,
         banner: str | Callable[[], str],
         settings: HttpSettings,
-        pages: Callable[[], Pages | None] = lambda: None,
+        pages: Callable[[], Pages | None] | None = None,
     ) -> None:
         self._answer = answer
         self._banner = banner
@@ -78,7 +78,7 @@ class HttpCommands:
         self, request: HttpRequest, peer: Peer
     ) -> HttpResponse | Awaitable[HttpResponse] | Awaitable[HttpResponse | HttpStream]:
         """Answer a request: syntax first, then who asks, then the command (``facts/kea.md`` §2.1)."""
-        pages = self._pages()
+        pages = None if self._pages is None else self._pages()
         if pages is not None and pages.serves(request.target):
             known = self._authenticated(request, peer)
             if isinstance(known, HttpResponse):
