@@ -380,7 +380,7 @@ def test_a_controller_is_read_with_its_defaults() -> None:
         "executable": ["bridle", "bngblaster"],
         "upload": True,
     }
-    assert controller(given) == ControllerSettings("/i", ("bridle", "b"), True)
+    assert controller(given) == ControllerSettings("/i", ("bridle", "bngblaster"), True)
 
 
 @pytest.mark.parametrize(
