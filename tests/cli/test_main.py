@@ -86,6 +86,8 @@ MENTIONED = {
     ("token",): ["create", "list", "revoke"],
     ("token", "create"): ["FILE NAME", "--user", "--role", "--expires DURATION", "[default: 90d]"],
     ("passwd",): ["password-hash", "standard input"],
+    ("bngblaster",): ["-C", "-S", "-J", "-L", "-c", "SIGINT ends all sessions", "SIGTERM and SIGHUP"],
+    ("bngblasterctrl",): ["-a", "-d DIR", "-e COMMAND", "-upload", "bngblaster-controller", "go on when it"],
     ("bngblaster-cli",): ["SOCKET COMMAND [KEY VALUE]...", "--timeout", "exit status is 0 for ok"],
     ("kamcmd",): ["-s address", "-R path", "-D folder", "-f format", "--json", "-v", "-V", "exit status is"],
     ("kea-shell",): ["--host", "--port", "--service", "--auth-user", "--ca"],
