@@ -107,6 +107,7 @@ async def serve(
         banner=lambda: daemon.banner,
         name=daemon.root,
         version=daemon.version,
+        events=daemon.events,
     )
     owner = ConfigurationOwner(daemon, configuration_file)
     running = Running(daemon, server, owner)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bridle.core.errors import EndpointError
+from bridle.core.events import EventLog
 from bridle.core.manager import CommandManager
 from bridle.core.version import VERSION
 from bridle.net.endpoint import Endpoint
@@ -36,7 +37,7 @@ class Server:
 
     ``answer`` answers HTTP commands in the manager's place; ``banner`` is what a browser reads that looks
     at an HTTP channel, or says so each time. ``name`` and ``version`` are the daemon's, for the dialects that
-    have methods to ask for them.
+    have methods to ask for them. ``events`` are told on the channels that have a form for events.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class Server:
         banner: str | Callable[[], str] = BANNER,
         name: str = "bridle",
         version: str = VERSION,
+        events: EventLog | None = None,
     ) -> None:
         self._manager = manager
+        self._events = events
         self._name = name
         self._version = version
         self._began = time.time()
@@ -72,6 +75,13 @@ class Server:
             endpoint = Endpoint.parse(endpoint)
         if endpoint.transport in ("http", "https") and endpoint.dialect == "kea":
             channel = await self._listen_on_http(endpoint, settings or HttpSettings())
+        elif endpoint.transport == "qb" and endpoint.dialect == "pacemaker":
+            # Loaded only here: a daemon on a unix socket needs none of it.
+            from bridle.server.qb import open_qb
+
+            channel = await open_qb(endpoint, self._manager.process_command, self._events)
+        elif endpoint.dialect == "pacemaker":
+            raise EndpointError(f"cannot listen on '{endpoint}': pacemaker travels on qb")
         else:
             channel = await self._listen_on_socket(endpoint)
         self._channels.append(channel)

@@ -40,6 +40,9 @@ class Attributes:
     def __iter__(self) -> Iterator[Attribute]:
         return iter(self._known.values())
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def get(self, name: str) -> Attribute | None:
         """The attribute of this name."""
         return self._known.get(name)

@@ -98,12 +98,14 @@ def empty(epoch: int = 0, admin_epoch: int = 0, feature_set: str = "") -> Node:
 
 
 class Cib:
-    """``clock`` tells the seconds since 1970; ``changed`` is called with every change, once it holds."""
+    """``clock`` tells the seconds since 1970. ``changed`` is called with every change, once it holds;
+    ``keep`` before a configuration does, which does not if that raises."""
 
     def __init__(self, root: Node, clock: Callable[[], float]) -> None:
         self.root = root
         self._clock = clock
         self.changed: Callable[[Change], None] = lambda change: None
+        self.keep: Callable[[Node], None] = lambda root: None
 
     def version(self) -> tuple[int, ...]:
         """``admin_epoch``, ``epoch``, ``num_updates``."""
@@ -261,6 +263,7 @@ class Cib:
             after.set("cib-last-written", time.ctime(self._clock()))
             for name in ("origin", "client", "user"):
                 after.set(f"update-{name}", getattr(author, name))
+            self.keep(after)
         self.root = after
         update = None if given is None or options.xpath else given
         self.changed(Change(operation, section, update, patch, shell(after), configuration))

@@ -216,7 +216,8 @@ class Controller:
             reason=outcome.reason,
             taken=outcome.taken,
         )
-        self._agents.done(resource.id, action.node, action.operation, outcome)
+        if outcome.code == outcome.status == 0:
+            self._agents.perform(resource.id, action.node, action.operation)
         self._cluster.record(action.node, resource, finished)
         self._cluster.executed(Executed(resource, action.node, finished))
         if finished.failed:

@@ -43,7 +43,7 @@ class Agents:
         self.running: set[tuple[str, str]] = set()
 
     def outcome(self, resource: Resource, node: str, action: str, timeout: int) -> Outcome:
-        """How an action on a node will end. What it does is done by :meth:`done`."""
+        """How an action on a node will end. What it does is done by :meth:`perform`."""
         behaviour, fails = self._behaviour(resource, node, action)
         delay = max(1, behaviour.delay)
         if behaviour.delay_up_to is not None:
@@ -56,10 +56,8 @@ class Agents:
             return Outcome(delay, NOT_RUNNING)
         return Outcome(delay, 0)
 
-    def done(self, resource: str, node: str, action: str, outcome: Outcome) -> None:
-        """Let a start or a stop have happened."""
-        if outcome.status or outcome.code:
-            return
+    def perform(self, resource: str, node: str, action: str) -> None:
+        """Let an action that went well have happened."""
         if action == "start":
             self.running.add((node, resource))
         elif action == "stop":

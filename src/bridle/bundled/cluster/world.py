@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from bridle.bundled.cluster.attributes import Attributes
 from bridle.bundled.cluster.cib import Author, Change, Cib, Options, empty
 from bridle.bundled.cluster.controller import Controller, Executed
+from bridle.bundled.cluster.executions import Executions
 from bridle.bundled.cluster.executor import Agents
 from bridle.bundled.cluster.failure import failure
 from bridle.bundled.cluster.fencer import Device, Fencer, Incident
@@ -65,7 +66,7 @@ class World:
         epoch: float,
         *,
         kept: Node | None = None,
-        publish: Callable[[str, JSON], None] = lambda name, data: None,
+        publish: Callable[[str, JSON], object] = lambda name, data: None,
     ) -> None:
         self.settings = settings
         self.name = name
@@ -81,6 +82,9 @@ class World:
         self.fencer: Fencer = Fencer(self.timetable, imagined.fencing, imagined.seed, name, self.now)
         self.fencer.finished = self._fenced
         self.controller: Controller = Controller(self.timetable, self.agents, self, imagined.seed, self.now)
+        self.executions: Executions = Executions(
+            self.timetable, self.agents, name, self.now, self.controller.call, self.executed
+        )
         self._recording = 0
         self._tending = False
         self._set_up(kept is None)
@@ -470,6 +474,10 @@ class World:
                 "changed": operation.changed,
                 "timeout": operation.timeout or 0,
                 "key": operation.key,
+                "rc-code": operation.code,
+                "op-status": operation.status,
+                "call-id": operation.call,
+                "exit-reason": operation.reason,
             },
         )
 
