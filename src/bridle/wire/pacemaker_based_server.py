@@ -29,14 +29,13 @@ __all__ = ["BasedService"]
 
 # cib_call_options, as far as they mean something here.
 _XPATH = 0x2
-_ADDRESSES = 0x4
+_MULTIPLE = 0x4
 _CAN_CREATE = 0x8
 _DISCARD_REPLY = 0x10
 _NO_CHILDREN = 0x20
-_MIXED = 0x80
+_ADDRESSES = 0x40
 _SCOPE_LOCAL = 0x100
 _DRY_RUN = 0x200
-_MULTIPLE = 0x800
 _SYNCHRONOUS = 0x1000
 
 _CHANGES = {

@@ -269,7 +269,7 @@ def _history(found: dict[str, JSON]) -> Xml | None:
         completed = one.get("completed")
         root.append(
             element(
-                "st_history",
+                "st_execute",
                 {
                     "st_target": one.get("target"),
                     "st_device_action": one.get("action"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import time
-from collections import Counter
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -19,10 +18,10 @@ from bridle.bundled.cluster.failure import (
     DIFF_RESYNC,
     OLD_DATA,
     SCHEMA_UNCHANGED,
-    SCHEMA_VALIDATION,
     failure,
 )
 from bridle.bundled.cluster.merge import add, remove_matching, replace_matching, update, update_matching
+from bridle.bundled.cluster.schema import check
 from bridle.bundled.cluster.tree import Node, copy_of, dump, make, shell, tag_of
 from bridle.bundled.cluster.xpath import path_of, select
 from bridle.core.errors import CommandError
@@ -49,8 +48,6 @@ _SECTIONS = {
     "alerts": _CONFIGURATION,
 }
 _MANDATORY = ("crm_config", "nodes", "resources", "constraints")
-# Elements that say another's id, as an id of their own.
-_SHARED_IDS = frozenset({"obj_ref", "resource_ref", "role"})
 
 
 class Author(Struct, frozen=True):
@@ -192,10 +189,11 @@ class Cib:
 
         def begin(root: Node, *_: object) -> Node:
             new = empty()
-            for name, value in root.attrib.items():
-                if name not in patchset.VERSIONS:
-                    new.set(name, value)
-            new.set("admin_epoch", str(int(root.get("admin_epoch", "0")) + 1))
+            new.attrib.clear()
+            new.attrib.update(root.attrib)
+            for name in ("admin_epoch", "epoch"):
+                new.set(name, str(int(root.get(name, "0")) + 1))
+            new.set("num_updates", "0")
             return new
 
         return self._change("cib_erase", None, None, options, author, begin, numbered=False)
@@ -252,7 +250,7 @@ class Cib:
         """Do the work on a copy, and let it hold. What the CIB is then, whether or not it does."""
         before = self.root
         after = work(copy_of(before), given, section, options)
-        _check(after)
+        check(after)
         configuration = _differs(before.find(_CONFIGURATION), after.find(_CONFIGURATION))
         if numbered and _version(after) <= _version(before):
             _number(before, after, configuration)
@@ -422,32 +420,3 @@ def _delete(root: Node, given: Node | None, section: str | None, options: Option
         for one in list(pattern) if pattern.tag == section else [pattern]:
             remove_matching(place, one)
     return root
-
-
-def _check(root: Node) -> None:
-    """See that it is a CIB, as far as that is looked at here: its frame, and that ids are told apart.
-
-    Raises:
-        CommandError: it is none; Pacemaker's code for what its schema does not allow.
-    """
-    if root.tag != "cib":
-        raise failure(SCHEMA_VALIDATION, f"a CIB is <cib>, not <{tag_of(root)}>")
-    frame = Counter(tag_of(child) for child in root)
-    configuration = root.find(_CONFIGURATION)
-    if configuration is None or frame != Counter((_CONFIGURATION, "status")):
-        raise failure(SCHEMA_VALIDATION, "a CIB has one configuration and one status")
-    sections = Counter(tag_of(child) for child in configuration)
-    for name in _MANDATORY:
-        if sections[name] != 1:
-            raise failure(SCHEMA_VALIDATION, f"a configuration has one section {name}")
-    for name, count in sections.items():
-        if _SECTIONS.get(name) != _CONFIGURATION or count > 1:
-            raise failure(SCHEMA_VALIDATION, f"a configuration has no place for <{name}>")
-    seen: set[str] = set()
-    for node in configuration.iter():
-        identity = node.get("id")
-        if identity is None or node.tag in _SHARED_IDS:
-            continue
-        if identity in seen:
-            raise failure(SCHEMA_VALIDATION, f"two elements have the id '{identity}'")
-        seen.add(identity)

@@ -4,7 +4,7 @@
 
     configuration ─▶ World ◀─ advance(seconds) ── a timer, and every command
                        │
-                       └ commands ─▶ pacemakerd, crmd, attrd, cib_rw and the other names of Pacemaker's daemons
+                       └ commands ─▶ pacemakerd, crmd, attrd, cib_rw and the rest of Pacemaker's names
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class Fencer:
         self._remember(incident)
         device = self._first_for(target)
         if device is None:
-            ended = replace(incident, state="failed", reason="No such device", code=errno.ENODEV)
+            ended = replace(incident, state="failed", code=errno.ENODEV)
             self._timetable.after(0.001, self._end, ended, done)
             return incident
         delay, fails = self._draw()

@@ -121,9 +121,9 @@ class World:
                 self.timetable.at(node.joins_after, self.join, node.name)
             if node.leaves_after is not None:
                 self.timetable.at(node.leaves_after, self._leave_in_time, node.name)
+        self._tend()
         if new:
             self._configure()
-        self._tend()
         for device in imagined.fencing_devices:
             self.fencer.register(_device(device))
         self._read_fencing()
@@ -137,6 +137,7 @@ class World:
         assert section is not None
         for resource in self.settings.imagined.resources:
             section.append(_primitive(resource))
+        self._set_property("cluster-name", self.settings.cluster_name)
         for name, value in self.settings.imagined.properties.items():
             self._set_property(name, value)
 
@@ -163,7 +164,6 @@ class World:
                 ("have-watchdog", "false"),
                 ("dc-version", DC_VERSION),
                 ("cluster-infrastructure", "corosync"),
-                ("cluster-name", self.settings.cluster_name),
             ):
                 if name not in known:
                     self._set_property(name, value)
@@ -240,6 +240,8 @@ class World:
             self._read_fencing()
         if not self._tending and change.operation in ("cib_replace", "cib_erase", "cib_delete"):
             self._tend()
+            if change.operation != "cib_delete":
+                self.attributes.refresh()
         if not self._recording:
             self.controller.poke()
 
