@@ -20,9 +20,10 @@ from bridle.bundled.cluster.failure import (
     SCHEMA_UNCHANGED,
     failure,
 )
-from bridle.bundled.cluster.merge import add, remove_matching, replace_matching, update, update_matching
+from bridle.bundled.cluster.merge import add, plain, remove_matching, replace_matching, update_matching
 from bridle.bundled.cluster.schema import check
-from bridle.bundled.cluster.tree import Node, copy_of, dump, make, shell, tag_of
+from bridle.bundled.cluster.tracking import Tracker
+from bridle.bundled.cluster.tree import Node, copy_of, dump, make, shell
 from bridle.bundled.cluster.xpath import path_of, select
 from bridle.core.errors import CommandError
 
@@ -148,7 +149,46 @@ class Cib:
         Raises:
             CommandError: there is none like it, and none may be created; ENXIO.
         """
-        return self._change("cib_modify", section, update, options, author, _modify)
+        tracker = Tracker(self.root)
+        try:
+            _modify(self.root, update, section, options, tracker)
+            self._settle(tracker, section, update, options, author)
+        except BaseException:
+            tracker.undo()
+            raise
+        return self.root
+
+    def _settle(
+        self, tracker: Tracker, section: str | None, update: Node, options: Options, author: Author
+    ) -> None:
+        """Number what was done in place, check it, and let it hold; or take it back."""
+        root = self.root
+        configuration = tracker.touches(root.find(_CONFIGURATION))
+        if configuration or tracker.frame_touched:
+            check(root)
+        if not tracker.changed:
+            return
+        _version(root)
+        if configuration:
+            tracker.set(root, "epoch", str(_number_of(root, "epoch") + 1))
+            tracker.set(root, "num_updates", "0")
+        else:
+            tracker.set(root, "num_updates", str(_number_of(root, "num_updates") + 1))
+        patch = tracker.difference()
+        if options.dry_run:
+            tracker.undo()
+            return
+        if configuration:
+            self._sign(root, author, lambda name, value: tracker.set(root, name, value))
+        given = None if options.xpath else update
+        self.changed(Change("cib_modify", section, given, patch, shell(root), configuration))
+
+    def _sign(self, root: Node, author: Author, write: Callable[[str, str], None]) -> None:
+        """Remember who changed the configuration, and keep it."""
+        write("cib-last-written", time.ctime(self._clock()))
+        for name in ("origin", "client", "user"):
+            write(f"update-{name}", getattr(author, name))
+        self.keep(root)
 
     def create(self, new: Node, section: str | None, options: Options, author: Author) -> Node:
         """Put an element into a section.
@@ -258,10 +298,7 @@ class Cib:
         if patch is None or options.dry_run:
             return after
         if configuration or operation in ("cib_bump", "cib_erase"):
-            after.set("cib-last-written", time.ctime(self._clock()))
-            for name in ("origin", "client", "user"):
-                after.set(f"update-{name}", getattr(author, name))
-            self.keep(after)
+            self._sign(after, author, after.set)
         self.root = after
         update = None if given is None or options.xpath else given
         self.changed(Change(operation, section, update, patch, shell(after), configuration))
@@ -301,18 +338,8 @@ def _section(root: Node, name: str | None) -> Node | None:
     return root.find(f"{place}/{name}" if place else name)
 
 
-def _made_section(root: Node, name: str | None) -> Node:
-    """The section, which is begun where the CIB is without it."""
-    found = _section(root, name)
-    if found is None:
-        assert name is not None
-        place = _SECTIONS[name]
-        parent = root.find(place) if place else root
-        if parent is None:
-            raise failure(errno.EINVAL)
-        found = make(name)
-        parent.append(found)
-    return found
+def _number_of(root: Node, name: str) -> int:
+    return int(root.get(name, "0"))
 
 
 def _found(root: Node, xpath: str | None, multiple: bool) -> list[Node]:
@@ -326,23 +353,30 @@ def _input(given: Node | None) -> Node:
     return given
 
 
-def _modify(root: Node, given: Node | None, section: str | None, options: Options) -> Node:
+def _modify(root: Node, given: Node | None, section: str | None, options: Options, tracker: Tracker) -> None:
     changes = _input(given)
-    places = _found(root, section, options.multiple) if options.xpath else [_made_section(root, section)]
+    if options.xpath:
+        places = _found(root, section, options.multiple)
+    else:
+        found = _section(root, section)
+        places = [found if found is not None else _begun_section(root, section, tracker)]
     if not places:
         raise failure(errno.ENXIO)
     for place in places:
-        if not update_matching(place, changes):
+        if not update_matching(place, changes, tracker):
             if not options.can_create:
                 raise failure(errno.ENXIO)
-            place.append(_plain(changes))
-    return root
+            tracker.append(place, plain(changes))
 
 
-def _plain(changes: Node) -> Node:
-    made = make(tag_of(changes))
-    update(made, changes)
-    return made
+def _begun_section(root: Node, name: str | None, tracker: Tracker) -> Node:
+    assert name is not None
+    parent = root.find(_SECTIONS[name]) if _SECTIONS[name] else root
+    if parent is None:
+        raise failure(errno.EINVAL)
+    begun = make(name)
+    tracker.append(parent, begun)
+    return begun
 
 
 def _create(root: Node, given: Node | None, section: str | None, options: Options) -> Node:
@@ -351,11 +385,14 @@ def _create(root: Node, given: Node | None, section: str | None, options: Option
         places = _found(root, section, multiple=False)
         if not places:
             raise failure(errno.ENXIO)
-        places[0].append(_plain(new))
+        places[0].append(plain(new))
         return root
     if section not in _SECTIONS or new.tag == "cib":
-        return _modify(root, new, None, Options(can_create=options.can_create))
-    place = _made_section(root, section)
+        _modify(root, new, None, Options(can_create=options.can_create), Tracker(root))
+        return root
+    place = _section(root, section)
+    if place is None:
+        place = _begun_section(root, section, Tracker(root))
     for one in list(new) if new.tag == section else [new]:
         try:
             add(place, one)

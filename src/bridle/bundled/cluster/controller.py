@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -21,7 +22,10 @@ from bridle.bundled.cluster.scheduler import Action, Graph, schedule
 from bridle.bundled.cluster.tree import Node
 from bridle.bundled.timetable import Timetable
 
-__all__ = ["Controller", "Executed", "SHORTEST_INTERVAL", "Surroundings"]
+__all__ = ["Controller", "Executed", "JOBS_LIMIT", "SHORTEST_INTERVAL", "Surroundings"]
+
+JOBS_LIMIT = 30
+"""Actions that are under way at a time; Pacemaker goes by the number of processors, and its load."""
 
 SHORTEST_INTERVAL = 0.1
 """Seconds between two runs of what recurs, at least, whatever the CIB says."""
@@ -86,8 +90,10 @@ class Controller:
         self._due = False
         self._graph: Graph | None = None
         self._waiting: dict[int, Action] = {}
+        self._missing: dict[int, int] = {}
+        self._followers: dict[int, list[int]] = {}
+        self._ready: deque[int] = deque()
         self._begun: set[int] = set()
-        self._done: set[int] = set()
         self._recurring: dict[tuple[str, str, str, int], int] = {}
         self._turns = 0
         self._under_way: dict[tuple[str, str], int] = {}
@@ -126,14 +132,20 @@ class Controller:
         if not graph.actions:
             return
         self.transition += 1
-        self._done.clear()
         self._waiting = {action.number: action for action in graph.actions}
+        self._missing = {action.number: len(action.after) for action in graph.actions}
+        self._followers = {}
+        for action in graph.actions:
+            for number in action.after:
+                self._followers.setdefault(number, []).append(action.number)
+        self._ready = deque(action.number for action in graph.actions if not action.after)
         self._go_on()
 
     def _go_on(self) -> None:
-        for number, action in list(self._waiting.items()):
-            if number in self._waiting and self._done.issuperset(action.after):
-                del self._waiting[number]
+        while self._ready and len(self._begun) < JOBS_LIMIT:
+            number = self._ready.popleft()
+            action = self._waiting.pop(number, None)
+            if action is not None:
                 self._begun.add(number)
                 self._begin(action)
         if not self._begun:
@@ -144,13 +156,15 @@ class Controller:
     def _ended(self, number: int, well: bool) -> None:
         self._begun.discard(number)
         if well:
-            self._done.add(number)
+            for follower in self._followers.get(number, ()):
+                self._missing[follower] -= 1
+                if not self._missing[follower]:
+                    self._ready.append(follower)
         else:
             self._asked = True
         if self._asked:
             self._waiting.clear()
-        if self._waiting or not self._begun:
-            self._go_on()
+        self._go_on()
 
     def _begin(self, action: Action) -> None:
         resource = action.resource

@@ -6,15 +6,29 @@ from __future__ import annotations
 import errno
 import re
 
+from lxml import etree
+
 from bridle.bundled.cluster.failure import failure
+from bridle.bundled.cluster.tracking import Tracker
 from bridle.bundled.cluster.tree import Node, copy_of, make, tag_of
 
-__all__ = ["INFINITY", "add", "counted", "remove_matching", "replace_matching", "update", "update_matching"]
+__all__ = [
+    "INFINITY",
+    "add",
+    "counted",
+    "plain",
+    "remove_matching",
+    "replace_matching",
+    "score",
+    "update",
+    "update_matching",
+]
 
 INFINITY = 1_000_000
 """What Pacemaker counts to: more than that is as much."""
 
 _DELETED = "__delete__"
+_WITH_ID = etree.XPath("*[@id=$identity]")
 _COUNTED = re.compile(r"(.+?)(?:\+\+|\+=(-?\d{1,10}))")
 
 
@@ -40,39 +54,54 @@ def score(text: str | None) -> int:
     return max(-INFINITY, min(INFINITY, int(match[0]))) if match else 0
 
 
-def update(target: Node, changes: Node) -> None:
+def update(target: Node, changes: Node, tracker: Tracker) -> None:
     """Merge an element into one like it: attributes are set, elements inside found by tag and id, or made."""
     if _DELETED in changes.attrib:
-        parent = target.getparent()
-        if parent is not None:
-            parent.remove(target)
+        if target.getparent() is not None:
+            tracker.remove(target)
         return
     for name, value in changes.attrib.items():
-        target.set(name, counted(str(name), target.get(name), str(value)))
+        tracker.set(target, str(name), counted(str(name), target.get(name), str(value)))
     for child in changes:
         found = _like(target, child)
-        if found is None and _DELETED not in child.attrib:
-            found = make(tag_of(child))
-            target.append(found)
         if found is not None:
-            update(found, child)
+            update(found, child, tracker)
+        elif _DELETED not in child.attrib:
+            tracker.append(target, plain(child))
+
+
+def plain(changes: Node) -> Node:
+    """The element that an update makes where there is none like it."""
+    made = make(tag_of(changes))
+    for name, value in changes.attrib.items():
+        made.set(name, counted(str(name), None, str(value)))
+    for child in changes:
+        if _DELETED not in child.attrib:
+            found = _like(made, child)
+            if found is None:
+                made.append(plain(child))
+            else:
+                update(found, child, Tracker(made))
+    return made
 
 
 def _like(parent: Node, wanted: Node) -> Node | None:
-    identity, reference = wanted.get("id"), wanted.get("id-ref")
+    identity, reference, tag = wanted.get("id"), wanted.get("id-ref"), wanted.tag
+    if identity is not None:
+        # In C: a node's history may have thousands of resources.
+        found = _WITH_ID(parent, identity=identity)
+        return next((one for one in found if isinstance(one, Node) and one.tag == tag), None)
     for child in parent.iterchildren(tag_of(wanted)):
-        if (identity is None or child.get("id") == identity) and (
-            identity is not None or reference is None or child.get("id-ref") == reference
-        ):
+        if reference is None or child.get("id-ref") == reference:
             return child
     return None
 
 
-def update_matching(place: Node, changes: Node) -> bool:
+def update_matching(place: Node, changes: Node, tracker: Tracker) -> bool:
     """Merge an element into the first of the same tag and id, here or below; False where there is none."""
     for node in place.iter(tag_of(changes)):
         if node.get("id") == changes.get("id"):
-            update(node, changes)
+            update(node, changes, tracker)
             return True
     return False
 
@@ -109,6 +138,4 @@ def add(place: Node, new: Node) -> None:
     identity = new.get("id")
     if identity is not None and _like(place, new) is not None:
         raise failure(errno.EEXIST)
-    made = make(tag_of(new))
-    place.append(made)
-    update(made, new)
+    place.append(plain(new))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from bridle.bundled.cluster.failure import DIFF_FAILED, failure
 from bridle.bundled.cluster.tree import Node, copy_of, make, shell
 from bridle.bundled.cluster.xpath import path_of
 
-__all__ = ["VERSIONS", "apply", "difference"]
+__all__ = ["VERSIONS", "apply", "created", "deleted", "difference", "modified", "whole"]
 
 VERSIONS = ("admin_epoch", "epoch", "num_updates")
 """The three numbers of a CIB's version, the most significant first."""
@@ -30,32 +30,72 @@ def difference(before: Node, after: Node) -> Node | None:
     _compare(before, after, deletions, changes)
     if not deletions and not changes:
         return None
+    return whole({name: before.get(name, "0") for name in VERSIONS}, after, [*deletions, *changes])
+
+
+def whole(source: Mapping[str, str], after: Node, changes: Sequence[Node]) -> Node:
+    """A difference, from the version that a CIB had to the one that it has."""
     version = make(
         "version",
         None,
-        make("source", {name: before.get(name, "0") for name in VERSIONS}),
+        make("source", source),
         make("target", {name: after.get(name, "0") for name in VERSIONS}),
     )
-    return make("diff", {"format": "2"}, version, *deletions, *changes)
+    return make("diff", {"format": "2"}, version, *changes)
+
+
+def deleted(path: str) -> Node:
+    """An element is gone."""
+    return make("change", {"operation": "delete", "path": path})
+
+
+def created(node: Node) -> Node:
+    """An element is new."""
+    parent = node.getparent()
+    assert parent is not None
+    attributes = {"operation": "create", "path": path_of(parent), "position": parent.index(node)}
+    return make("change", attributes, copy_of(node))
+
+
+def modified(before: Mapping[str, str], node: Node) -> Node | None:
+    """An element has other attributes; None where it has not."""
+    new = dict(node.attrib)
+    if before == new:
+        return None
+    listed = make("change-list")
+    for name, value in new.items():
+        if before.get(str(name)) != value:
+            listed.append(make("change-attr", {"name": name, "operation": "set", "value": value}))
+    for name in before:
+        if name not in new:
+            listed.append(make("change-attr", {"name": name, "operation": "unset"}))
+    result = make("change-result", None, shell(node))
+    return make("change", {"operation": "modify", "path": path_of(node)}, listed, result)
 
 
 def _compare(before: Node, after: Node, deletions: list[Node], changes: list[Node]) -> None:
-    modified = _attributes(before, after)
-    if modified is not None:
-        changes.append(modified)
+    change = modified({str(key): str(value) for key, value in before.attrib.items()}, after)
+    if change is not None:
+        changes.append(change)
     old = dict(_named(before))
     new = dict(_named(after))
     replaced = {name for name in old.keys() & new.keys() if _hopeless(old[name], new[name])}
     for name, child in old.items():
         if name not in new or name in replaced:
-            deletions.append(make("change", {"operation": "delete", "path": path_of(child)}))
+            deletions.append(deleted(path_of(child)))
     for name, child in new.items():
         if name in old and name not in replaced:
             _compare(old[name], child, deletions, changes)
         else:
-            changes.append(_change("create", after, child, copy_of(child)))
+            changes.append(created(child))
     staying = [name for name in old if name in new and name not in replaced]
-    changes.extend(_change("move", after, new[name]) for name in _moved(staying, list(new)))
+    changes.extend(_move(new[name]) for name in _moved(staying, list(new)))
+
+
+def _move(node: Node) -> Node:
+    parent = node.getparent()
+    assert parent is not None
+    return make("change", {"operation": "move", "path": path_of(node), "position": parent.index(node)})
 
 
 def _named(node: Node) -> Iterator[tuple[tuple[str, str | int], Node]]:
@@ -87,27 +127,6 @@ def _same(one: Node, other: Node) -> bool:
         and len(one) == len(other)
         and all(map(_same, one, other))
     )
-
-
-def _attributes(before: Node, after: Node) -> Node | None:
-    old, new = dict(before.attrib), dict(after.attrib)
-    if old == new:
-        return None
-    listed = make("change-list")
-    for name, value in new.items():
-        if old.get(name) != value:
-            listed.append(make("change-attr", {"name": name, "operation": "set", "value": value}))
-    for name in old:
-        if name not in new:
-            listed.append(make("change-attr", {"name": name, "operation": "unset"}))
-    result = make("change-result", None, shell(after))
-    return make("change", {"operation": "modify", "path": path_of(after)}, listed, result)
-
-
-def _change(operation: str, parent: Node, child: Node, *content: Node) -> Node:
-    path = path_of(parent if operation == "create" else child)
-    position = parent.index(child)
-    return make("change", {"operation": operation, "path": path, "position": position}, *content)
 
 
 def _moved(

@@ -171,12 +171,11 @@ class _Schedule:
         fences = [] if frozen else self._fence()
         probes = self._probe()
         if not frozen:
-            barrier = (*fences, *probes)
             for resource in self._resources:
                 self._place(resource)
-            self._stop_orphans(barrier)
+            self._stop_orphans(fences)
             for resource in self._resources:
-                self._run(resource, barrier)
+                self._run(resource, (*fences, *probes.get(resource.id, ())))
             self._order()
         return Graph(tuple(self._actions), tuple(self._errors))
 
@@ -226,13 +225,15 @@ class _Schedule:
                 )
         return numbers
 
-    def _probe(self) -> list[int]:
-        return [
-            self._add("monitor", host, resource, target=7)
+    def _probe(self) -> dict[str, list[int]]:
+        return {
+            resource.id: [
+                self._add("monitor", host, resource, target=7)
+                for host in self._online
+                if host.name not in self._past.get(resource.id, {}) and not host.maintenance
+            ]
             for resource in self._resources
-            for host in self._online
-            if host.name not in self._past.get(resource.id, {}) and not host.maintenance
-        ]
+        }
 
     # Placement.
 

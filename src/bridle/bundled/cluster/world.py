@@ -36,7 +36,7 @@ DC_VERSION = "2.1.5-bridle"
 """What the CIB says that its controller is."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
-_BATCH = 500
+_BATCH = 25
 """Things that are done in one go before the next command is read."""
 
 _REBOOT = 30.0
@@ -95,10 +95,10 @@ class World:
         """Seconds since 1970, in simulated time."""
         return self._epoch + self.timetable.now
 
-    def advance(self, seconds: float) -> bool:
-        """Let everything happen that is due by so many seconds after the start; True when nothing is left
-        of that."""
-        return self.timetable.run(seconds, _BATCH)
+    def advance(self, seconds: float, limit: int = _BATCH) -> bool:
+        """Let everything happen that is due by so many seconds after the start, at most ``limit`` things;
+        True when nothing is left of that."""
+        return self.timetable.run(seconds, limit)
 
     @property
     def root(self) -> Node:
@@ -451,11 +451,13 @@ class World:
         """Forget what was done to all resources, on a node or on all."""
         for member in self.members.values():
             state = self._state_of(member)
-            if node in (None, member.name) and state is not None and member.member:
-                for history in list(state.iterfind("lrm/lrm_resources/lrm_resource")):
-                    name = history.get("id", "")
-                    self.controller.forget(member.name, name)
-                    self.erase(member.name, name)
+            if node not in (None, member.name) or state is None or not member.member:
+                continue
+            for history in state.iterfind("lrm/lrm_resources/lrm_resource"):
+                self.controller.forget(member.name, history.get("id", ""))
+            path = f"//node_state[@id='{member.id}']/lrm/lrm_resources/lrm_resource"
+            author = Author(self.name, "crmd", "hacluster")
+            self.cib.delete(None, path, Options(xpath=True, multiple=True), author)
         self.controller.poke()
 
     def executed(self, executed: Executed) -> None:
