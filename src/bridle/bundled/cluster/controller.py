@@ -236,6 +236,9 @@ class Controller:
         self._cluster.executed(Executed(resource, action.node, finished))
         if finished.failed:
             self._fail(action.node, resource, finished)
+        elif outcome.code != action.target:
+            # A probe that finds what should not be there: noted, and not counted.
+            self._cluster.record(action.node, resource, finished, failure=True)
         elif finished.interval:
             self._recur(action.node, resource, finished)
         unexpected = finished.failed or outcome.code != action.target
