@@ -17,6 +17,7 @@ from bridle.wire.pacemaker_schedulerd import xml_argument
 from bridle.wire.pacemaker_xml import Xml, element, write_xml
 
 __all__ = [
+    "NOTIFICATIONS",
     "Cib",
     "CibApplyDiff",
     "CibBump",
@@ -31,6 +32,9 @@ __all__ = [
     "registration",
     "subscription",
 ]
+
+NOTIFICATIONS = ("cib_diff_notify", "cib_refresh_notify")
+"""What the CIB manager tells whoever asks for it."""
 
 # cib_call_options, as far as they are used.
 _XPATH = 0x2

@@ -26,7 +26,7 @@ from bridle.wire import (
     pacemaker_schedulerd,
 )
 from bridle.wire.pacemaker_messages import DAEMONS, create_request, data_of, integer
-from bridle.wire.pacemaker_requests import Answer, Caller, NodePurge, Request
+from bridle.wire.pacemaker_requests import Answer, Caller, NodePurge, Request, SilentNodePurge
 from bridle.wire.pacemaker_xml import Xml, element
 
 __all__ = [
@@ -87,7 +87,7 @@ _REQUESTS: Mapping[str, tuple[type[Struct], ...]] = {
         pacemaker_fenced.FencingDeviceRemove,
         pacemaker_fenced.FencingLevelAdd,
         pacemaker_fenced.FencingLevelRemove,
-        NodePurge,
+        SilentNodePurge,
     ),
     "execd": (
         pacemaker_execd.ResourceInfo,

@@ -133,14 +133,12 @@ class NodeInfo(ControllerRequest[NodeState], frozen=True):
 
 
 class Invoked(Struct, frozen=True, omit_defaults=True, rename="kebab"):
-    """What an executor was made to do: the operation, its exit code, and its status (0: done)."""
+    """What an executor was made to do: the operation, and its exit code."""
 
     node: str = ""
     resource: str = ""
     operation: str = ""
     rc_code: int = 0
-    op_status: int = 0
-    exit_reason: str = ""
 
 
 class _Invocation(ControllerRequest[Invoked], frozen=True):
@@ -158,13 +156,13 @@ class _Invocation(ControllerRequest[Invoked], frozen=True):
         done = None if entry is None else entry.find("lrm_rsc_op")
         if entry is None or done is None:
             return Invoked(node)
+        if integer(done, "op-status", 0):
+            raise failure(errno.EIO, done.get("exit-reason", ""))
         return Invoked(
             node,
             entry.get("id", ""),
             done.get("operation", ""),
             integer(done, "rc-code", 0),
-            integer(done, "op-status", 0),
-            done.get("exit-reason", ""),
         )
 
 

@@ -60,10 +60,10 @@ _DONE = 0
 _OP_STATUS = {-1: errno.EINPROGRESS, 2: errno.ETIME, 4: errno.EIO, 10: errno.ENODEV}
 
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class _FencerRequest(Request[R], frozen=True):
+class _FencerRequest(Request[R_co], frozen=True):
     """What all requests to the fencer have in common."""
 
     operation: ClassVar[str] = ""
@@ -215,14 +215,14 @@ class FencingHistory(_FencerRequest[History], frozen=True):
                 Fenced(
                     entry.get("st_target", ""),
                     entry.get("st_device_action", ""),
-                    _STATES.get(state := integer(entry, "st_state", integer(entry, "state", 0)), str(state)),
+                    _STATES.get(state := integer(entry, "st_state", 0), str(state)),
                     entry.get("st_delegate", ""),
                     entry.get("st_clientname", ""),
                     entry.get("st_origin", ""),
                     integer(entry, "st_date", 0),
                 )
-                for entry in found.iter("st_fence_history")
-                if entry.get("st_target")
+                for part in found.iter("st_history")
+                for entry in part
             )
         )
 
@@ -406,6 +406,7 @@ def _level(index: int, target: str | None, pattern: str | None, devices: list[st
             "st_origin": "bridle",
             "target": target,
             "target-pattern": pattern,
+            "id": None if devices is None else index,
             "index": index,
             "devices": None if devices is None else ",".join(devices),
         },

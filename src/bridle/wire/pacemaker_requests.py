@@ -27,13 +27,14 @@ __all__ = [
     "Done",
     "NodePurge",
     "Request",
+    "SilentNodePurge",
     "check_return_code",
     "check_status",
     "failure",
     "flag",
 ]
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Answer(enum.Enum):
@@ -41,11 +42,13 @@ class Answer(enum.Enum):
 
     ``EVENT``: on the event channel, which a descriptor announces. ``RESPONSE``: on the response channel, to
     requests that ask for one. ``FINISHED``: the response says that it was begun, an event how it ended.
+    ``NOTHING``: there is none.
     """
 
     EVENT = "event"
     RESPONSE = "response"
     FINISHED = "finished"
+    NOTHING = "nothing"
 
 
 class Caller(Struct, frozen=True):
@@ -72,7 +75,7 @@ class Done(Struct, frozen=True):
     """The answer to a request that only has to succeed."""
 
 
-class Request(Struct, Generic[R], frozen=True):
+class Request(Struct, Generic[R_co], frozen=True):
     """A request to one of Pacemaker's daemons, with the type of its answer.
 
     ``command`` is its name on every wire of Bridle's, ``access`` whether it only looks, ``answer`` where
@@ -95,7 +98,7 @@ class Request(Struct, Generic[R], frozen=True):
         """True where an event says how that ended which a response had begun."""
         raise NotImplementedError
 
-    def result(self, found: Xml) -> R:
+    def result(self, found: Xml) -> R_co:
         """Read the answer.
 
         Raises:
@@ -105,7 +108,7 @@ class Request(Struct, Generic[R], frozen=True):
         raise NotImplementedError
 
 
-class ControllerRequest(Request[R], frozen=True):
+class ControllerRequest(Request[R_co], frozen=True):
     """A request in the controller's envelope, which the launcher and the scheduler use as well."""
 
     task: ClassVar[str] = ""
@@ -138,14 +141,14 @@ class ControllerRequest(Request[R], frozen=True):
         """The reply repeats the reference."""
         return found.get("subt") == "response" and found.get("reference") == asked.get("reference")
 
-    def result(self, found: Xml) -> R:
+    def result(self, found: Xml) -> R_co:
         """Read what the reply's envelope holds."""
         carried = data_of(found)
         if carried is None:
             raise RemoteProtocolError(f"the reply to {self.task} holds nothing")
         return self.read(found, carried)
 
-    def read(self, reply: Xml, carried: Xml) -> R:
+    def read(self, reply: Xml, carried: Xml) -> R_co:
         """Read the answer out of its envelope."""
         raise NotImplementedError
 
@@ -193,6 +196,16 @@ class NodePurge(Request[Done], frozen=True):
     def result(self, found: Xml) -> Done:
         """An acknowledgement is all that comes."""
         return check_status(found)
+
+
+class SilentNodePurge(NodePurge, frozen=True):
+    __doc__ = NodePurge.__doc__
+
+    answer: ClassVar[Answer] = Answer.NOTHING
+
+    def result(self, found: Xml) -> Done:
+        """The fencer says nothing."""
+        return Done()
 
 
 def check_status(found: Xml) -> Done:
