@@ -183,8 +183,8 @@ def connect(
     read_only: bool = False,
     notifications: bool = True,
 ) -> AsyncPacemakerIPC:
-    """Connect to one of Pacemaker's daemons: ``async with bridle.pacemaker.connect("controld") as daemon``, or
-    ``await`` it and :meth:`~AsyncPacemakerIPC.close` it.
+    """Connect to one of Pacemaker's daemons: ``async with bridle.pacemaker.connect("attrd") as attributes``,
+    or ``await`` it and :meth:`~AsyncPacemakerIPC.close` it.
 
     ``timeout`` is for connecting, in seconds; the other arguments are those of :class:`PacemakerIPC`.
     ``notifications`` subscribes to what the CIB manager and the fencer tell.

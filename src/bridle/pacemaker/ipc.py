@@ -32,7 +32,7 @@ from bridle.wire.pacemaker_attrd import AttributeNodePurge
 from bridle.wire.pacemaker_catalogue import Notification
 from bridle.wire.pacemaker_header import BUFFER_SIZE
 from bridle.wire.pacemaker_messages import DAEMONS, CrmExit
-from bridle.wire.pacemaker_requests import NodePurge, Request
+from bridle.wire.pacemaker_requests import FencerNodePurge, NodePurge, Request
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -94,6 +94,10 @@ class IPCEvent(Struct, frozen=True):
 IPCCallback: TypeAlias = "Callable[[PacemakerIPC, IPCEvent, object], None]"
 """Called with the connection, the event, and the user data that it was registered with."""
 
+_PURGES: dict[IPCServer, type[NodePurge]] = {
+    IPCServer.ATTRD: AttributeNodePurge,
+    IPCServer.FENCED: FencerNodePurge,
+}
 _NO_PURGE = frozenset({IPCServer.SCHEDULERD, IPCServer.BASED, IPCServer.EXECD})
 
 
@@ -309,8 +313,12 @@ class PacemakerIPC:
         if self.server in _NO_PURGE:
             raise ipc_error(errno.EOPNOTSUPP, f"the {self.name(True)} knows no nodes")
         session = self._connected()
-        kind = AttributeNodePurge if self.server is IPCServer.ATTRD else NodePurge
-        session.link.send(session.prepare(kind(node_name or None, node_id or None)).asked)
+        kind = _PURGES.get(self.server, NodePurge)
+        try:
+            session.link.send(session.prepare(kind(node_name or None, node_id or None)).asked)
+        except IPCError as error:
+            self._failed(error)
+            raise
 
     # Dispatching.
 

@@ -25,7 +25,13 @@ from bridle.pacemaker.errors import ipc_error, translated
 from bridle.pacemaker.layouts import open_link
 from bridle.pacemaker.link import BACKLOG_TIMEOUT, Link
 from bridle.wire import pacemaker_based, pacemaker_execd, pacemaker_fenced
-from bridle.wire.pacemaker_catalogue import Notification, daemon_of_service, read_notification
+from bridle.wire.pacemaker_catalogue import (
+    GenericRequest,
+    Notification,
+    daemon_of_service,
+    read_notification,
+    serves,
+)
 from bridle.wire.pacemaker_header import BUFFER_SIZE, Message
 from bridle.wire.pacemaker_messages import create_hello
 from bridle.wire.pacemaker_requests import Answer, Caller, Request, check_status
@@ -164,8 +170,17 @@ class Session:
         """Write a request.
 
         Raises:
+            IPCError: EOPNOTSUPP: it is one for another daemon.
             ArgumentError: it makes no sense.
         """
+        daemon = daemon_of_service(self.service)
+        if daemon is None or isinstance(request, GenericRequest):
+            known = daemon is None and isinstance(request, GenericRequest)
+        else:
+            known = serves(daemon, request)
+        if not known:
+            text = f"{self.service} takes no request {type(request).__name__}"
+            raise ipc_error(errno.EOPNOTSUPP, text, self.link.endpoint)
         return Pending(request, request.document(replace(self._caller, call=next(self._calls))))
 
     def send(self, pending: Pending[R], timeout: float = TIMEOUT) -> None:

@@ -26,7 +26,7 @@ from bridle.wire import (
     pacemaker_schedulerd,
 )
 from bridle.wire.pacemaker_messages import DAEMONS, create_request, data_of, integer
-from bridle.wire.pacemaker_requests import Answer, Caller, NodePurge, Request, SilentNodePurge
+from bridle.wire.pacemaker_requests import Answer, Caller, FencerNodePurge, NodePurge, Request
 from bridle.wire.pacemaker_xml import Xml, element
 
 __all__ = [
@@ -38,6 +38,8 @@ __all__ = [
     "read_notification",
     "request_of",
     "response_of",
+    "route",
+    "serves",
 ]
 
 AnyRequest = Request[object]
@@ -47,9 +49,9 @@ ALL = "pacemaker"
 """The service that stands for all daemons: each command goes to the one that has it."""
 
 _REQUESTS: Mapping[str, tuple[type[Struct], ...]] = {
-    "pacemakerd": (pacemaker_pacemakerd.Ping, pacemaker_pacemakerd.Shutdown, NodePurge),
+    "pacemakerd": (pacemaker_pacemakerd.LauncherPing, pacemaker_pacemakerd.Shutdown, NodePurge),
     "controld": (
-        pacemaker_controld.Ping,
+        pacemaker_controld.ControllerPing,
         pacemaker_controld.NodeList,
         pacemaker_controld.NodeInfo,
         pacemaker_controld.Reprobe,
@@ -87,7 +89,7 @@ _REQUESTS: Mapping[str, tuple[type[Struct], ...]] = {
         pacemaker_fenced.FencingDeviceRemove,
         pacemaker_fenced.FencingLevelAdd,
         pacemaker_fenced.FencingLevelRemove,
-        SilentNodePurge,
+        FencerNodePurge,
     ),
     "execd": (
         pacemaker_execd.ResourceInfo,
@@ -154,6 +156,11 @@ def route(command: Command) -> str:
         if command.name == "ping" and "node" in arguments:
             return "controld"
     return "controld" if command.name == NodePurge.command else able[0]
+
+
+def serves(daemon: str, request: AnyRequest) -> bool:
+    """Whether a daemon takes requests of this kind."""
+    return type(request) in _REQUESTS[daemon]
 
 
 def request_of(daemon: str, command: Command) -> AnyRequest:

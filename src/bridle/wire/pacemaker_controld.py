@@ -14,13 +14,13 @@ from bridle.wire.pacemaker_requests import Caller, ControllerRequest, failure
 from bridle.wire.pacemaker_xml import Xml, element
 
 __all__ = [
+    "ControllerPing",
     "Invoked",
     "Node",
     "NodeInfo",
     "NodeList",
     "NodeState",
     "Nodes",
-    "Ping",
     "Reprobe",
     "ResourceFail",
     "ResourceRefresh",
@@ -32,7 +32,7 @@ _NO_TRANSITION = "0:0:xxxxxxxx-xrsc-opxx-xcrm-resourcexxxx"
 _TIMEOUT = 60_000
 
 
-class Ping(ControllerRequest[Alive], frozen=True):
+class ControllerPing(ControllerRequest[Alive], frozen=True):
     """Ask a controller for its state: that of this node (``crmd``), of ``node``, or of the one that leads the
     cluster (``dc``). Where there is none that leads, nobody answers."""
 

@@ -11,7 +11,7 @@ from bridle.wire.pacemaker_messages import integer
 from bridle.wire.pacemaker_requests import ControllerRequest, Done, failure
 from bridle.wire.pacemaker_xml import Xml
 
-__all__ = ["Alive", "Ping", "Shutdown", "read_ping"]
+__all__ = ["Alive", "LauncherPing", "Shutdown", "read_ping"]
 
 
 class Alive(Struct, frozen=True, omit_defaults=True, rename="kebab"):
@@ -35,7 +35,7 @@ def read_ping(carried: Xml) -> Alive:
     )
 
 
-class Ping(ControllerRequest[Alive], frozen=True):
+class LauncherPing(ControllerRequest[Alive], frozen=True):
     """Ask the launcher for its state, and when it last was seen working."""
 
     command: ClassVar[str] = "ping"

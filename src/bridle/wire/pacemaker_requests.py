@@ -25,9 +25,9 @@ __all__ = [
     "Caller",
     "ControllerRequest",
     "Done",
+    "FencerNodePurge",
     "NodePurge",
     "Request",
-    "SilentNodePurge",
     "check_return_code",
     "check_status",
     "failure",
@@ -198,7 +198,7 @@ class NodePurge(Request[Done], frozen=True):
         return check_status(found)
 
 
-class SilentNodePurge(NodePurge, frozen=True):
+class FencerNodePurge(NodePurge, frozen=True):
     __doc__ = NodePurge.__doc__
 
     answer: ClassVar[Answer] = Answer.NOTHING
