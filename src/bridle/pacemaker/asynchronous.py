@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 from bridle.core.errors import BridleError
 from bridle.core.events import EventLog
 from bridle.core.messages import Event
+from bridle.net.libqb.places import PLACES, Places
 from bridle.net.libqb.trust import Trust, cluster_server
 from bridle.pacemaker.errors import IPCError, ipc_error
 from bridle.pacemaker.ipc import IPCServer
@@ -41,6 +42,7 @@ class AsyncPacemakerIPC:
         client_name: str,
         buffer_size: int,
         trusted: Trust,
+        places: Places,
         read_only: bool,
         notifications: bool,
     ) -> None:
@@ -54,6 +56,7 @@ class AsyncPacemakerIPC:
             name=client_name,
             buffer_size=buffer_size,
             trusted=trusted,
+            places=places,
             notifications=notifications,
         )
         self._session: Session | None = None
@@ -180,6 +183,7 @@ def connect(
     client_name: str = "",
     buffer_size: int = BUFFER_SIZE,
     trusted: Trust = cluster_server,
+    places: Places = PLACES,
     read_only: bool = False,
     notifications: bool = True,
 ) -> AsyncPacemakerIPC:
@@ -204,6 +208,7 @@ def connect(
         client_name=client_name,
         buffer_size=buffer_size,
         trusted=trusted,
+        places=places,
         read_only=read_only,
         notifications=notifications,
     )

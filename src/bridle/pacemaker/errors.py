@@ -27,6 +27,7 @@ from bridle.core.errors import (
     TransportError,
 )
 from bridle.net.libqb.errors import LibqbError
+from bridle.wire.pacemaker_errors import name_of
 
 __all__ = [
     "IPCConnectionError",
@@ -48,7 +49,7 @@ class IPCError(BridleError):
     @property
     def symbol(self) -> str:
         """The return code's name, such as ``ENOTCONN``."""
-        return errno.errorcode.get(self.errno, str(self.errno))
+        return name_of(self.errno)
 
 
 class IPCUsageError(IPCError, LocalProtocolError):

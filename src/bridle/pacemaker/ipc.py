@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 from msgspec import Struct
 
 from bridle.core.errors import ArgumentError, BridleError, CommandError
+from bridle.net.libqb.places import PLACES, Places
 from bridle.net.libqb.trust import Trust, cluster_server
 from bridle.pacemaker.errors import IPCError, IPCProtocolError, ipc_error
 from bridle.pacemaker.pump import Pump
@@ -107,7 +108,8 @@ class PacemakerIPC:
     ``server`` is one of :class:`IPCServer`, or its name. ``read_only`` connects to the CIB manager's service
     for readers. ``client_name`` is what this program calls itself; ``buffer_size`` the bytes of the largest
     message as it travels, for sites that have set ``PCMK_ipc_buffer``. ``trusted`` says whether a server is
-    genuine: by default root, hacluster or haclient.
+    genuine: by default root, hacluster or haclient. ``places`` is where libqb has its files, where it was built
+    with others than Debian's.
 
     Raises:
         IPCUsageError: EINVAL: there is no server; EOPNOTSUPP: it is none that is known.
@@ -120,6 +122,7 @@ class PacemakerIPC:
         client_name: str = "",
         buffer_size: int = BUFFER_SIZE,
         trusted: Trust = cluster_server,
+        places: Places = PLACES,
         read_only: bool = False,
     ) -> None:
         if not server:
@@ -132,6 +135,7 @@ class PacemakerIPC:
         self._client_name = client_name
         self._buffer_size = buffer_size
         self._trusted = trusted
+        self._places = places
         self._callback: IPCCallback | None = None
         self._user_data: object = None
         self._dispatch = IPCDispatch.SYNC
@@ -209,6 +213,7 @@ class PacemakerIPC:
             name=self._client_name,
             buffer_size=self._buffer_size,
             trusted=self._trusted,
+            places=self._places,
             notifications=notifications,
         )
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from bridle.net.libqb.client import LibqbClient, connect
+from bridle.net.libqb.places import PLACES, Places
 from bridle.net.libqb.trust import Trust
 from bridle.pacemaker.errors import IPCConnectionError, IPCError, IPCProtocolError, IPCTimeout, translated
 from bridle.pacemaker.link import Link
@@ -43,7 +44,9 @@ def forget() -> None:
         _known.clear()
 
 
-def open_link(service: str, timeout: float, *, buffer_size: int, trusted: Trust) -> Link:
+def open_link(
+    service: str, timeout: float, *, buffer_size: int, trusted: Trust, places: Places = PLACES
+) -> Link:
     """Connect to a daemon, and find out what it speaks.
 
     Raises:
@@ -55,7 +58,9 @@ def open_link(service: str, timeout: float, *, buffer_size: int, trusted: Trust)
     def dial(name: str, seconds: float) -> LibqbClient:
         with translated(f"qb:{name}"):
             left = min(deadline - time.monotonic(), seconds)
-            return connect(name, timeout=max(left, 0.0), max_message=buffer_size, trusted=trusted)
+            return connect(
+                name, timeout=max(left, 0.0), max_message=buffer_size, trusted=trusted, places=places
+            )
 
     client = dial(service, timeout)
     try:
@@ -75,8 +80,8 @@ def _layout_of(
         found = _known.get(key)
     if found is None:
         found = _ask_around(service, dial, deadline)
-        if found is Layout.NEUTRAL:
-            return found
+        if found is Layout.NEUTRAL or link.peer.pid is None:
+            return found  # unknown; or of a process in another pid namespace, which cannot be known again
         with _lock:
             while len(_known) >= _REMEMBERED:
                 del _known[next(iter(_known))]

@@ -13,6 +13,7 @@ import select
 import socket
 
 from bridle.core.errors import BridleError, TransportError
+from bridle.net.libqb.places import PLACES, Places
 from bridle.net.libqb.trust import Trust, cluster_server
 from bridle.pacemaker.errors import IPCError, translated
 from bridle.pacemaker.layouts import open_link
@@ -51,19 +52,22 @@ _DEFAULT_WAIT = 5.0
 class CrmIpc:
     """A connection. ``errno`` is what the last connect failed with."""
 
-    def __init__(self, name: str, max_size: int, trusted: Trust = cluster_server) -> None:
+    def __init__(self, name: str, max_size: int, trusted: Trust, places: Places) -> None:
         self.name = name
         self.max_size = max(max_size, BUFFER_SIZE)
         self.trusted = trusted
+        self.places = places
         self.link: Link | None = None
         self.errno: int = 0
         self.message: Message | None = None
 
 
-def crm_ipc_new(name: str, max_size: int = 0, *, trusted: Trust = cluster_server) -> CrmIpc | None:
+def crm_ipc_new(
+    name: str, max_size: int = 0, *, trusted: Trust = cluster_server, places: Places = PLACES
+) -> CrmIpc | None:
     """A connection that is not made yet; None without a name. ``max_size`` is the least that the largest
     message may have."""
-    return CrmIpc(name, max_size, trusted) if name else None
+    return CrmIpc(name, max_size, trusted, places) if name else None
 
 
 def crm_ipc_connect(client: CrmIpc, timeout: float = CONNECT_TIMEOUT) -> bool:
@@ -71,7 +75,13 @@ def crm_ipc_connect(client: CrmIpc, timeout: float = CONNECT_TIMEOUT) -> bool:
     where the daemon is not genuine."""
     crm_ipc_close(client)
     try:
-        client.link = open_link(client.name, timeout, buffer_size=client.max_size, trusted=client.trusted)
+        client.link = open_link(
+            client.name,
+            timeout,
+            buffer_size=client.max_size,
+            trusted=client.trusted,
+            places=client.places,
+        )
     except IPCError as error:
         client.errno = error.errno
     except BridleError:

@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bridle.core.errors import BridleError
+from bridle.net.libqb.places import PLACES, Places
 from bridle.net.libqb.trust import Trust, cluster_server
 from bridle.pacemaker.errors import ipc_error, translated
 from bridle.pacemaker.layouts import open_link
@@ -130,6 +131,7 @@ class Session:
         name: str = "",
         buffer_size: int = BUFFER_SIZE,
         trusted: Trust = cluster_server,
+        places: Places = PLACES,
         notifications: bool = False,
     ) -> Session:
         """Connect, find out what the daemon speaks, and register; subscribe to what it tells, if wanted.
@@ -138,7 +140,7 @@ class Session:
             IPCError: ECONNREFUSED, ECONNABORTED, ETIMEDOUT, or what the daemon refuses the client with.
         """
         deadline = time.monotonic() + timeout
-        link = open_link(service, timeout, buffer_size=buffer_size, trusted=trusted)
+        link = open_link(service, timeout, buffer_size=buffer_size, trusted=trusted, places=places)
         name = name or own_name()
         caller = Caller(name, os.getpid(), 1, lambda task: _reference(task, name), service=service)
         try:

@@ -50,6 +50,8 @@ _WORDS = {
 def name_of(code: int) -> str:
     """The name of a return code: ``ENXIO``, ``pcmk_err_old_data``; its digits where it has none."""
     number = abs(code)
+    if number == errno.EOPNOTSUPP:
+        return "EOPNOTSUPP"  # it has another name with the same number, which Python gives
     return _OWN[number][0] if number in _OWN else errno.errorcode.get(number, str(code))
 
 
