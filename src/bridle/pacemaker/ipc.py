@@ -108,7 +108,7 @@ class PacemakerIPC:
     ``server`` is one of :class:`IPCServer`, or its name. ``read_only`` connects to the CIB manager's service
     for readers. ``client_name`` is what this program calls itself; ``buffer_size`` the bytes of the largest
     message as it travels, for sites that have set ``PCMK_ipc_buffer``. ``trusted`` says whether a server is
-    genuine: by default root, hacluster or haclient. ``places`` is where libqb has its files, where it was built
+    genuine: by default root, hacluster or haclient. ``places`` is where libqb has its files, if it was built
     with others than Debian's.
 
     Raises:
