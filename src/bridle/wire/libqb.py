@@ -25,6 +25,7 @@ from bridle.core.errors import RemoteProtocolError
 __all__ = [
     "AUTHENTICATE",
     "CHANNELS",
+    "CHUNK_HEAD",
     "CONTROL_BYTES",
     "CONTROL_FLOW",
     "DEFAULT_MESSAGE",
@@ -106,8 +107,10 @@ MARK_READY = 0xA1A1A1A1
 MARK_WRITING = 0xA110CED0
 MARK_CONSUMED = 0xD0D0D0D0
 
-# A chunk's size and mark in words; the bytes that libqb keeps free beyond a message.
-_CHUNK_HEAD = 2
+CHUNK_HEAD = 8
+"""Bytes of a chunk before the message: its size and its mark."""
+
+# The bytes that libqb keeps free beyond a message.
 _MARGIN = 12
 
 # For each channel the number of messages under way and the flow control; only the latter matters.
@@ -258,7 +261,7 @@ def state_bytes(channel: Channel) -> int:
 
 def chunk_words(size: int) -> int:
     """Words that a message of ``size`` bytes takes in a ring."""
-    return _CHUNK_HEAD + (size + 3) // 4
+    return (CHUNK_HEAD + size + 3) // 4
 
 
 def free_bytes(write: int, read: int, words: int, waiting: int) -> int:
@@ -267,9 +270,7 @@ def free_bytes(write: int, read: int, words: int, waiting: int) -> int:
     ``write`` and ``read`` are the ring's places, ``waiting`` the value of its semaphore. Negative: none does.
     """
     if write > read:
-        free = read - write + words - 1
-    elif write < read:
-        free = read - write - 1
-    else:
-        free = 0 if waiting else words
-    return free * 4 - _MARGIN
+        return (read - write + words - 1) * 4 - _MARGIN
+    if write < read:
+        return (read - write - 1) * 4 - _MARGIN
+    return (0 if waiting else words) * 4 - _MARGIN

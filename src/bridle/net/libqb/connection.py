@@ -77,6 +77,8 @@ class ServerConnection:
     peer: Peer
     max_message: int
     """Bytes of the largest message, libqb's header included."""
+    closed: bool
+    """Whether the connection has ended, or is about to."""
 
     def __init__(
         self,
@@ -106,22 +108,17 @@ class ServerConnection:
         self._linger: asyncio.TimerHandle | None = None
         self._paused = False
         self._gone = False
-        self._closing = False
-        self._closed = False
+        self.closed = False
+        self._over = False
 
     def start(self, handler: RequestHandler) -> None:
         """Begin to read requests."""
         self._handler = handler
         self._receive = handler.request_received
-        if self._closed:
+        if self._over:
             handler.connection_lost(None)
         else:
             self._channels.start(self._work, self._ended)
-
-    @property
-    def closed(self) -> bool:
-        """Whether the connection has ended, or is about to."""
-        return self._closing or self._closed
 
     @property
     def backlog(self) -> int:
@@ -135,7 +132,10 @@ class ServerConnection:
         Raises:
             LibqbError: EMSGSIZE: it is larger than was agreed on.
         """
-        self._send(self._responses, message)
+        if len(message) > self.max_message:
+            raise self._too_large(message)
+        if not self.closed:
+            self._send(self._responses, message)
 
     def event(self, message: bytes) -> None:
         """Send an event, as :meth:`respond` does. A client that lets too many wait is evicted.
@@ -143,14 +143,12 @@ class ServerConnection:
         Raises:
             LibqbError: EMSGSIZE: it is larger than was agreed on.
         """
-        self._send(self._events, message)
+        if len(message) > self.max_message:
+            raise self._too_large(message)
+        if not self.closed:
+            self._send(self._events, message)
 
     def _send(self, outbox: Outbox, message: bytes) -> None:
-        if len(message) > self.max_message:
-            text = f"a message of {len(message)} bytes; at most {self.max_message} were agreed on"
-            raise LibqbError(errno.EMSGSIZE, text, endpoint=self.endpoint)
-        if self._closing or self._closed:
-            return
         try:
             outbox.send(message)
         except LibqbError as error:
@@ -158,32 +156,36 @@ class ServerConnection:
                 raise
             self._fail(error)
 
+    def _too_large(self, message: bytes) -> LibqbError:
+        text = f"a message of {len(message)} bytes; at most {self.max_message} were agreed on"
+        return LibqbError(errno.EMSGSIZE, text, endpoint=self.endpoint)
+
     def pause(self) -> None:
         """Take no more requests for now, and ask the client to send none."""
-        if not (self._paused or self._closing or self._closed):
+        if not (self._paused or self.closed):
             self._paused = True
             self._channels.pause()
 
     def resume(self) -> None:
         """Go on."""
-        if self._paused and not (self._closing or self._closed):
+        if self._paused and not self.closed:
             self._paused = False
             self._channels.resume()
             self._later()
 
     def close(self, linger: float = LINGER) -> None:
         """End the connection, as soon as the client has taken what was sent, or after ``linger`` seconds."""
-        if self._closing or self._closed:
+        if self.closed:
             return
-        self._closing = True
+        self.closed = True
         self._deadline = self._loop.time() + linger
         self._look()
 
     def abort(self, error: LibqbError | None = None) -> None:
         """End the connection now."""
-        if self._closed:
+        if self._over:
             return
-        self._closed = True
+        self.closed = self._over = True
         for handle in (self._again, self._linger):
             if handle is not None:
                 handle.cancel()
@@ -209,7 +211,7 @@ class ServerConnection:
         take, receive = self._take, self._receive
         try:
             for _ in range(BATCH):
-                if self._paused or self._closing or self._closed:
+                if self._paused or self.closed:
                     return
                 message = take()
                 if message is None:
@@ -228,12 +230,12 @@ class ServerConnection:
             _log.exception("a request from pid %d could not be handled", self.credentials.pid, exc_info=error)
             self._fail(LibqbError(errno.EIO, "the service failed", endpoint=self.endpoint))
         else:
-            if self._gone or (not self._closed and self._channels.more):
+            if self._gone or (not self.closed and self._channels.more):
                 self._later()
 
     def _later(self) -> None:
         """Work when others had their turn."""
-        if self._again is None and not (self._closing or self._closed):
+        if self._again is None and not self.closed:
             self._again = self._loop.call_soon(self._work_again)
 
     def _work_again(self) -> None:
@@ -243,13 +245,13 @@ class ServerConnection:
     def _ended(self) -> None:
         """The client has gone. What it had asked before that is still done."""
         self._gone = True
-        if self._paused or self._closing:
+        if self._paused or self.closed:
             self.abort()
         else:
             self._later()
 
     def _fail(self, error: LibqbError) -> None:
-        if not self._closed:
+        if not self._over:
             _log.warning("cutting pid %d off: %s", self.credentials.pid, error)
             self.abort(error)
 

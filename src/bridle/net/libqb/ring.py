@@ -2,6 +2,9 @@
 
 Each side keeps its own place for itself and believes nothing that the other may have written: places, sizes
 and marks are looked at whenever they are used, a message is copied out before anybody reads it.
+
+What libqb also does is left out where nobody can see it: a message is not marked as being written, because
+who takes it does not look before the semaphore says that it is there.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import errno
 import mmap
 import os
 import stat
+import struct
 import threading
 from pathlib import Path
 from typing import Self
@@ -19,9 +23,9 @@ from bridle.net.libqb.errors import LibqbError
 from bridle.net.libqb.memory import Mapping
 from bridle.net.libqb.trust import FileRights
 from bridle.wire.libqb import (
+    CHUNK_HEAD,
     MARK_CONSUMED,
     MARK_READY,
-    MARK_WRITING,
     MESSAGE_LIMIT,
     RING_DATA_PATH,
     RING_FLOW,
@@ -47,6 +51,9 @@ _COUNT = RING_SIZE // 4
 _REFERENCES = RING_REFERENCES // 4
 _WAITING = RING_SEMAPHORE // 4
 _FLOW = RING_FLOW // 4
+
+_head = struct.Struct("=II")
+_read_head, _write_head = _head.unpack_from, _head.pack_into
 
 _STATE = "-header"
 _DATA = "-data"
@@ -129,8 +136,7 @@ class Ring:
         """Keep at hand what every message needs."""
         self._places = self._state.words
         self._bytes = self._data.view
-        self._words = self._data.words
-        self._count = len(self._words) // 2
+        self._count = len(self._bytes) // 8  # it is there twice
         self._semaphore = self._state.address + RING_SEMAPHORE
 
     @classmethod
@@ -232,19 +238,18 @@ class RingWriter(Ring):
         Raises:
             LibqbError: EBADMSG: the other side's place is none.
         """
-        places, words, count = self._places, self._words, self._count
+        # Every line here, and in take(), is run for every message.
+        places, count = self._places, self._count
         write, read, size = self._write, places[_READ], len(message)
         if read >= count:
             raise self._broken(f"read at {read} of {count}")
         if size > free_bytes(write, read, count, places[_WAITING]):
             return False
-        words[write] = 0
-        words[write + 1] = MARK_WRITING
-        start = (write + 2) * 4
+        start = write * 4 + CHUNK_HEAD
         self._bytes[start : start + size] = message
-        words[write] = size
-        self._write = places[_WRITE] = (write + 2 + (size + 3) // 4) % count
-        words[write + 1] = MARK_READY
+        _write_head(self._bytes, write * 4, size, MARK_READY)
+        after = write + (size + CHUNK_HEAD + 3) // 4
+        self._write = places[_WRITE] = after - count if after >= count else after
         semaphore.post(self._semaphore)
         return True
 
@@ -290,16 +295,15 @@ class RingReader(Ring):
         return self._next() if got else None
 
     def _next(self) -> bytes:
-        places, words, count, read = self._places, self._words, self._count, self._read
-        size, mark, write = words[read], words[read + 1], places[_WRITE]
+        places, count, read, data = self._places, self._count, self._read, self._bytes
+        size, mark = _read_head(data, read * 4)
         if mark != MARK_READY:
             raise self._broken(f"no message at {read}")
-        after = read + 2 + (size + 3) // 4
+        after, write = read + (size + CHUNK_HEAD + 3) // 4, places[_WRITE]
         if write >= count or after > (write if write > read else write + count):
             raise self._broken(f"a message of {size} bytes at {read}, written up to {write} of {count}")
-        start = (read + 2) * 4
-        message = self._bytes[start : start + size].tobytes()
-        words[read] = 0
-        words[read + 1] = MARK_CONSUMED
-        self._read = places[_READ] = after % count
+        start = read * 4 + CHUNK_HEAD
+        message = data[start : start + size].tobytes()
+        _write_head(data, read * 4, 0, MARK_CONSUMED)
+        self._read = places[_READ] = after - count if after >= count else after
         return message

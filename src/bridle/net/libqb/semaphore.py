@@ -25,8 +25,9 @@ _quick = ctypes.PyDLL(None)
 _slow = ctypes.CDLL(None, use_errno=True)
 
 post = _quick.sem_post
-"""Raise the value of the semaphore at an address; not 0: it cannot be raised any more."""
+"""Raise the value of the semaphore at an address, unless it is the highest already."""
 post.argtypes = (ctypes.c_void_p,)
+post.restype = None
 
 try_wait = _quick.sem_trywait
 """Lower the value of the semaphore at an address; not 0: it is 0 already."""
