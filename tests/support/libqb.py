@@ -264,4 +264,3 @@ class CServer(Program):
                     file.unlink()
             path.rmdir()
         return status
-

@@ -253,7 +253,8 @@ def read_notification(found: Xml) -> Notification | None:
         return Notification("cib-diff" if data["diff"] else "cib-refresh", dict(data))
     if found.tag == "notify" and kind == "st_notify":
         data = pacemaker_fenced.read_notification(found)
-        return Notification("fencing", dict(data))
+        fenced = data["operation"] == "st_notify_fence"
+        return Notification("fencing" if fenced else "fencing-changed", dict(data))
     if found.tag == "lrmd_notify":
         if found.get("lrmd_op") == "lrmd_rsc_exec":
             told = msgspec.to_builtins(pacemaker_execd.read_executed(found))
