@@ -626,19 +626,20 @@ def test_a_frozen_daemon_holds_up_no_other(cluster: Sandbox) -> None:
     async def main(pid: int) -> None:
         async with bridle.connect_async("qb:pacemaker") as pacemaker:
             await pacemaker.call("attribute-update", ["x", "1"])
+            cib = await pacemaker.call("cib-query")
             os.kill(pid, signal.SIGSTOP)
             try:
-                stuck = asyncio.ensure_future(pacemaker.call("attribute-query", ["x"], timeout=1.5))
+                stuck = asyncio.ensure_future(pacemaker.call("graph", cib, timeout=1.5))
                 for _ in range(20):
-                    assert isinstance(await pacemaker.call("node-list"), dict)
+                    assert isinstance(await pacemaker.call("attribute-query", ["x"]), dict)
                 assert not stuck.done()
                 with pytest.raises(bridle.DeadlineExceeded):
                     await stuck
             finally:
                 os.kill(pid, signal.SIGCONT)
 
-    pid = running_pid(cluster, "attrd")
-    until_back(cluster, "controld")
+    until_back(cluster, "attrd")
+    pid = running_pid(cluster, "schedulerd")
     cluster.inside(lambda: asyncio.run(main(pid)))
 
 

@@ -10,17 +10,29 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 from bridle.net.libqb.places import Places
 from bridle.net.libqb.server import LibqbServer
-from bridle.net.libqb.trust import Credentials
+from bridle.net.libqb.trust import Credentials, own_rights
 from bridle.wire.libqb import Transport
 from bridle.wire.pacemaker_header import Flags, Layout, Message, MessageReader, encode_message
-from bridle.wire.pacemaker_xml import Xml, read_xml, write_xml
+from bridle.wire.pacemaker_messages import acknowledgement, create_reply
+from bridle.wire.pacemaker_xml import Xml, element, read_xml, write_xml
 from tests.support.programs import StartError, poll
 
-__all__ = ["CLUSTER", "FakeDaemon", "Sandbox", "fake_places", "reply_to", "sandbox"]
+__all__ = [
+    "CLUSTER",
+    "Answering",
+    "FakeDaemon",
+    "Sandbox",
+    "Sent",
+    "fake_places",
+    "launcher",
+    "reply_to",
+    "sandbox",
+    "trust_anybody",
+]
 
 CLUSTER = ("pacemakerd", "corosync", "crmadmin", "unshare")
 """The programs that a cluster is made of."""
@@ -136,6 +148,10 @@ def fake_places(directory: Path) -> Places:
     return Places(sockets=str(directory), force_filesystem=str(force))
 
 
+Sent = tuple[Literal["response", "event"], "Xml | bytes"]
+Answering = Callable[[Message, Xml], "list[Sent]"]
+
+
 class FakeDaemon:
     """A daemon that a test makes up, in a thread with an event loop of its own.
 
@@ -143,12 +159,10 @@ class FakeDaemon:
     or bytes that are sent as they are.
     """
 
-    Sent = tuple[Literal["response", "event"], "Xml | bytes"]
-
     def __init__(
         self,
         name: str,
-        answer: Callable[[Message, Xml], list[FakeDaemon.Sent]],
+        answer: Answering,
         places: Places,
         *,
         layout: Layout = Layout.V2,
@@ -174,6 +188,7 @@ class FakeDaemon:
             lambda connection: _Conversation(self, connection),
             transport=self._transport,
             admit=self._admit,
+            rights=own_rights,
             places=self._places,
         )
         try:
@@ -249,8 +264,23 @@ class _Conversation:
         """Nobody has to be told."""
 
 
-def reply_to(document: Xml, data: Xml | None) -> Xml:
+def reply_to(document: Xml, data: Xml | None = None) -> Xml:
     """The reply to a request in the controller's envelope."""
-    from bridle.wire.pacemaker_messages import create_reply
+    return create_reply(document, data)
 
-    return cast(Xml, create_reply(document, data))
+
+def trust_anybody(server: Credentials) -> bool:
+    """Tests may run as anybody."""
+    return True
+
+
+def launcher(message: Message, document: Xml) -> list[Sent]:
+    """What a launcher answers that runs."""
+    state = {
+        "crm_subsystem": "pacemakerd",
+        "pacemakerd_state": "running",
+        "crm-timestamp": 1_700_000_000,
+        "result": "ok",
+    }
+    replies: list[Sent] = [("event", reply_to(document, element("ping_response", state)))]
+    return [("response", acknowledgement(112)), *replies] if message.flags & 0x200 else replies
