@@ -41,8 +41,8 @@ POLL_SECONDS = 0.01
 
 
 def find(name: str) -> Path | None:
-    """The path of a program or of a C header, or of the interpreter that can import a peer library; None: it is
-    missing."""
+    """The path of a program or of a C header, or of the interpreter that can import a peer library; None: it
+    is missing."""
     if name.endswith(".h"):
         return next(
             (
