@@ -7,14 +7,15 @@ import contextlib
 import ctypes
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from bridle.net.libqb.places import Places
+from bridle.net.libqb.places import PLACES, Places
 from bridle.net.libqb.server import LibqbServer
-from bridle.net.libqb.trust import Credentials, own_rights
+from bridle.net.libqb.trust import Credentials, FileRights, own_rights
 from bridle.wire.libqb import Transport
 from bridle.wire.pacemaker_header import Flags, Layout, Message, MessageReader, encode_message
 from bridle.wire.pacemaker_messages import acknowledgement, create_reply
@@ -168,6 +169,7 @@ class FakeDaemon:
         layout: Layout = Layout.V2,
         transport: Transport = Transport.SHM,
         admit: Callable[[Credentials], int] = lambda credentials: 0,
+        rights: Callable[[Credentials], FileRights] = own_rights,
     ) -> None:
         self.requests: list[tuple[Message, str]] = []
         self._name = name
@@ -176,6 +178,7 @@ class FakeDaemon:
         self._layout = layout
         self._transport = transport
         self._admit = admit
+        self._rights = rights
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name=f"fake {name}")
@@ -188,7 +191,7 @@ class FakeDaemon:
             lambda connection: _Conversation(self, connection),
             transport=self._transport,
             admit=self._admit,
-            rights=own_rights,
+            rights=self._rights,
             places=self._places,
         )
         try:
@@ -284,3 +287,20 @@ def launcher(message: Message, document: Xml) -> list[Sent]:
     }
     replies: list[Sent] = [("event", reply_to(document, element("ping_response", state)))]
     return [("response", acknowledgement(112)), *replies] if message.flags & 0x200 else replies
+
+
+def _open_to_all(client: Credentials) -> FileRights:
+    return FileRights(-1, -1, 0o666)
+
+
+def main() -> None:
+    """Be a launcher until standard input ends, with the rights that this process has."""
+    transport = Transport.SHM if sys.argv[1] == "shm" else Transport.SOCKET
+    with FakeDaemon("pacemakerd", launcher, PLACES, transport=transport, rights=_open_to_all):
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

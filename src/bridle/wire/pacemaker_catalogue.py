@@ -186,8 +186,8 @@ def response_of(result: object) -> Response:
     """The response whose arguments are a request's result; without fields it has none."""
     if isinstance(result, Response):
         return result
-    arguments: JSON = msgspec.to_builtins(result, str_keys=True)
-    return Response(arguments=arguments if arguments != {} else UNSET)
+    text = msgspec.json.encode(result)
+    return Response(arguments=Raw(text) if text != b"{}" else UNSET)
 
 
 class GenericRequest(Request[Response], frozen=True):
