@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from bridle.net.libqb.places import Places
 from bridle.pacemaker import layouts
 from bridle.wire.libqb import Transport
 from bridle.wire.pacemaker_header import Layout
+from tests.support.loops import LOOPS
 from tests.support.pacemaker import Answering, FakeDaemon, fake_places
 
 Start = Callable[..., FakeDaemon]
+Run = Callable[[Coroutine[object, object, None]], None]
 
 
 @pytest.fixture
@@ -32,6 +35,17 @@ def transport(request: pytest.FixtureRequest) -> Transport:
 @pytest.fixture(params=[Layout.V2, Layout.V3])
 def layout(request: pytest.FixtureRequest) -> Layout:
     return Layout(request.param)
+
+
+@pytest.fixture(params=sorted(LOOPS))
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine on one of the event loops that are supported."""
+
+    def on_loop(coroutine: Coroutine[object, object, None]) -> None:
+        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
+            runner.run(coroutine)
+
+    return on_loop
 
 
 @pytest.fixture
