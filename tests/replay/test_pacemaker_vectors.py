@@ -59,7 +59,8 @@ def test_the_xml_of_every_message_is_written_as_pacemaker_writes_it() -> None:
 
 @pytest.mark.parametrize("title", ["C>S request", "S>C response", "S>C event"])
 def test_the_bytes_of_a_ping_through_shared_memory(title: str) -> None:
-    sections = (VECTORS / "pacemaker-shm-ping.hex.txt").read_text().split("--- ")
+    with gzip.open(VECTORS / "pacemaker-shm-ping.hex.txt.gz", "rt") as dumps:
+        sections = dumps.read().split("--- ")
     dump = next(section for section in sections if section.startswith(title))
     data = bytes.fromhex("".join(re.findall(r"^[0-9a-f]{8}  ([0-9a-f ]{48})", dump, re.MULTILINE)))
     message = MessageReader().receive(data)

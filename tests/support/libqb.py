@@ -83,7 +83,8 @@ def memory_of_ours(pid: int | None = None) -> list[Path]:
 
 
 def plain(number: int, content: bytes = b"", *, identity: int = 1) -> bytes:
-    """A message with a response's header, answered by a response (number 0), an event (1), both (2), or not."""
+    """A message with a response's header, answered by a response (number 0), an event (1), both (2), or
+    not."""
     return _HEADER.pack(identity, _HEADER.size + len(content), 0, 0, number) + content
 
 
@@ -264,4 +265,3 @@ class CServer(Program):
                     file.unlink()
             path.rmdir()
         return status
-

@@ -3,7 +3,7 @@
  *   libqb_peer server NAME shm|socket          echoes, until it is killed; prints "ready"
  *   libqb_peer client NAME FIRST COUNT WINDOW  sends COUNT messages, at most WINDOW of them unanswered, and looks
  *                                              whether what comes back is what was sent; prints "ok" and figures
- *   libqb_peer watch NAME                      connects, prints "ready" and then how an event loop sees the end
+ *   libqb_peer watch NAME                      connects, says hello, prints "ready" and then how an event loop sees the end
  *   libqb_peer connect NAME                    connects; prints "ok", or the error's number
  *
  * Message number n: libqb's header for responses, n, how it is to be answered, and bytes that follow from n. The
@@ -251,18 +251,22 @@ static int watch(const char *name)
 {
 	qb_ipcc_connection_t *c = qb_ipcc_connect(name, LARGEST);
 	struct pollfd polled = { .events = POLLIN };
+	struct message hello = { .header = { .id = 1, .size = sizeof(hello) }, .answer = NEITHER };
 	ssize_t result;
+	int events = -1;
 
 	if (c == NULL)
 		fail("qb_ipcc_connect", errno);
 	qb_ipcc_fd_get(c, &polled.fd);
+	qb_ipcc_send(c, &hello, sizeof(hello));
 	puts("ready");
 	do {
 		if (poll(&polled, 1, PATIENCE_MS) <= 0)
 			fail("poll", errno);
 		result = qb_ipcc_event_recv(c, received, LARGEST, 0);
+		events++;
 	} while (result > 0);
-	printf("ended %zd connected %d\n", result, qb_ipcc_is_connected(c));
+	printf("ended %zd connected %d events %d\n", result, qb_ipcc_is_connected(c), events);
 	qb_ipcc_disconnect(c);
 	return 0;
 }

@@ -123,7 +123,11 @@ def test_names_are_read_as_they_were_written(name: str) -> None:
 
 
 def test_a_messages_header_gives_its_id() -> None:
-    for headline in ("--- C>S request (224 bytes)", "--- S>C response (101 bytes)", "--- S>C event (385 bytes)"):
+    for headline in (
+        "--- C>S request (224 bytes)",
+        "--- S>C response (101 bytes)",
+        "--- S>C event (385 bytes)",
+    ):
         assert check_message(CAPTURE[headline][0]) == 1
     assert check_message(bytes.fromhex("fdffffff00000000 1000000000000000")) == -3
 

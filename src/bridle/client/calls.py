@@ -43,6 +43,8 @@ def as_endpoint(endpoint: str | Endpoint) -> Endpoint:
         if endpoint.startswith(("/", "./", "../")):
             endpoint = f"unix:{endpoint}"
         endpoint = Endpoint.parse(endpoint)
+    if (endpoint.transport, endpoint.dialect) == ("qb", "pacemaker"):
+        return endpoint
     transports = dialect(endpoint.dialect).transports
     if endpoint.transport not in transports:
         known = ", ".join(transports)

@@ -3,8 +3,8 @@
 Documents are read by the standard library's expat. Document types and what they could declare are refused, so
 no entity can be made that unfolds, or that reads a file; depth and size are bounded.
 
-Attributes keep their order. In an attribute's value Pacemaker 2 turns a line's end into a backslash and an n
-and everything beyond ASCII into octal digits, which nobody can turn back; we write what XML has for that.
+Attributes keep their order. In an attribute's value Pacemaker 2 writes a line's end as a backslash and an n,
+which nobody can turn back; we write what XML has for that.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 from bridle.net.libqb.directory import remove_remains
 from bridle.net.libqb.errors import LibqbError
 from bridle.net.libqb.ring import Ring, RingReader, RingWriter
-from bridle.net.libqb.setup import has_ended
+from bridle.net.libqb.setup import hang_up, has_ended
 from bridle.net.libqb.trust import Credentials
 from bridle.wire.libqb import Channel, ConnectionResponse
 
@@ -148,8 +148,8 @@ class MemoryChannels:
     def close(self) -> None:
         """Close everything, and remove what a server that was killed cannot."""
         ended = has_ended(self._setup)
+        hang_up(self._setup)
         for ring in self._rings:
             ring.close()
-        self._setup.close()
         if ended:
             remove_remains(self._directory, self._server.pid)

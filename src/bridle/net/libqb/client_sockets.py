@@ -21,7 +21,7 @@ from bridle.net.libqb.datagrams import (
 from bridle.net.libqb.directory import remove_remains
 from bridle.net.libqb.errors import LibqbError
 from bridle.net.libqb.places import abstract
-from bridle.net.libqb.setup import has_ended
+from bridle.net.libqb.setup import hang_up, has_ended
 from bridle.net.libqb.trust import Credentials
 from bridle.wire.libqb import ConnectionResponse
 
@@ -125,10 +125,10 @@ class SocketChannels:
     def close(self) -> None:
         """Close everything, and remove what a server that was killed cannot."""
         ended = has_ended(self._setup)
+        hang_up(self._setup)
         self._page.close()
         self._events.close()
         self._requests.close()
-        self._setup.close()
         if ended:
             remove_remains(self._directory, self._server.pid)
 

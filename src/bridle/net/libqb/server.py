@@ -113,7 +113,7 @@ class LibqbServer:
             raise EndpointError(text)
         self.name = name
         self.transport = transport
-        self.admit = admit
+        self._admit = admit
         self.max_message = max_message
         self.connection_limit = connection_limit
         self.connections: dict[ServerConnection, None] = {}
@@ -181,6 +181,14 @@ class LibqbServer:
         if self._listening is not None:
             self.loop.add_reader(self._listening.fileno(), self._on_arrival)
 
+    def admission(self, client: Credentials) -> int:
+        """0, or the errno that a client is refused with: also where the policy fails."""
+        try:
+            return self._admit(client)
+        except Exception as failure:
+            _log.exception("qb:%s: no decision about pid %d", self.name, client.pid, exc_info=failure)
+            return errno.EIO
+
     def expect(self, arrival: _Arrival, *, stranger: bool) -> bool:
         """Whether there is room for one more that is about to ask for a connection."""
         strangers = sum(other.stranger for other in self._arrivals)
@@ -201,9 +209,9 @@ class LibqbServer:
             return
         try:
             directory, channels = self._make(setup, client, max(wanted, self.max_message))
-        except OSError as failure:
+        except Exception as failure:
             _log.error("qb:%s: no connection for pid %d: %s", self.name, client.pid, failure)
-            _refuse(setup, failure.errno or errno.EIO)
+            _refuse(setup, (failure.errno if isinstance(failure, OSError) else None) or errno.EIO)
             return
         connection = ServerConnection(
             self.loop, self.name, client, channels, directory, self._forget, backlog=self._backlog
@@ -226,7 +234,7 @@ class LibqbServer:
 
     def _refusal(self, client: Credentials, wanted: int) -> int:
         """The errno that a client is refused with; 0: it is welcome."""
-        error = self.admit(client)
+        error = self.admission(client)
         if error:
             _log.warning(
                 "qb:%s: refused uid %d, gid %d (pid %d)", self.name, client.uid, client.gid, client.pid
@@ -294,7 +302,7 @@ class _Arrival:
         self._handshake = Handshake(REQUEST_BYTES)
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.stranger = bool(server.admit(connected_peer(sock)))
+        self.stranger = bool(server.admission(connected_peer(sock)))
         if not server.expect(self, stranger=self.stranger):
             sock.close()
             return

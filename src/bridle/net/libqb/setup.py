@@ -20,7 +20,7 @@ from bridle.wire.libqb import (
     encode_request,
 )
 
-__all__ = ["Handshake", "ask", "connected_peer", "dial", "has_ended"]
+__all__ = ["Handshake", "ask", "connected_peer", "dial", "hang_up", "has_ended"]
 
 _UCRED = struct.Struct("iII")
 _ANCILLARY = socket.CMSG_SPACE(_UCRED.size)
@@ -137,3 +137,12 @@ def has_ended(sock: socket.socket) -> bool:
     poller = select.poll()
     poller.register(sock, select.POLLRDHUP)
     return bool(poller.poll(0))
+
+
+def hang_up(sock: socket.socket) -> None:
+    """Close, and wake up threads that poll the socket: closing alone does not."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    sock.close()
