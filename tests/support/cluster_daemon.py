@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import msgspec
 
@@ -36,8 +36,20 @@ _WORDS = (
 )
 # What a clock, a chance or a count made.
 _VOLATILE = frozenset(
-    "cib-last-written epoch num_updates last-rc-change exec-time transition-key transition-magic "
-    "call-id crm-debug-origin update-client update-user last-granted".split()
+    {
+        "call-id",
+        "cib-last-written",
+        "crm-debug-origin",
+        "epoch",
+        "exec-time",
+        "last-granted",
+        "last-rc-change",
+        "num_updates",
+        "transition-key",
+        "transition-magic",
+        "update-client",
+        "update-user",
+    }
 )
 # Options whose values are times, and those that belong to one of the two clusters alone.
 _TIMES = frozenset({"last-lrm-refresh"})
@@ -58,7 +70,9 @@ class Said(msgspec.Struct, frozen=True):
     text: str
 
 
-def tool(where: Sandbox, *words: str, user: Sequence[str] = (), environment: dict[str, str] | None = None) -> Said:
+def tool(
+    where: Sandbox, *words: str, user: Sequence[str] = (), environment: dict[str, str] | None = None
+) -> Said:
     """Run a tool in a sandbox, as root or with setpriv's arguments for somebody else."""
     argv = [str(require(words[0])), *words[1:]]
     if user:
@@ -88,7 +102,7 @@ def plain(text: str) -> str:
 def shape(text: str) -> Any:
     """A CIB as comparable data: without counts, times and chance, elements of a node's state in no order."""
 
-    def of(node: ElementTree.Element) -> Any:
+    def of(node: ET.Element) -> Any:
         attributes = {key: plain(value) for key, value in node.attrib.items() if key not in _VOLATILE}
         if node.tag == "nvpair":
             del attributes["id"]
@@ -99,7 +113,7 @@ def shape(text: str) -> Any:
             children.sort(key=repr)
         return node.tag, sorted(attributes.items()), children
 
-    return of(ElementTree.fromstring(text))
+    return of(ET.fromstring(text))
 
 
 class ClusterProgram(Program):

@@ -157,6 +157,11 @@ class _Schedule:
         for one, other, points in _pairs_of(root, "rsc_colocation", "rsc", "with-rsc"):
             self._colocations.setdefault(one, []).append((other, points))
         self._orders = _pairs_of(root, "rsc_order", "first", "then")
+        optional = {
+            (node.get("first"), node.get("then"))
+            for node in root.iterfind("configuration/constraints/rsc_order")
+            if node.get("kind", "Mandatory") != "Mandatory" or node.get("score") == "0"
+        }
         self._by_name: dict[str, list[Resource]] = {}
         self._members: dict[tuple[str, int], Resource] = {}
         for resource in self._resources:
@@ -165,6 +170,14 @@ class _Schedule:
             if resource.group is not None:
                 self._members[resource.group] = resource
         self._depth = 0
+        self._mandatory = [
+            (one, other)
+            for first, then, _ in self._orders
+            if (first, then) not in optional
+            for one in self._by_name.get(first, ())
+            for other in self._by_name.get(then, ())
+            if one is not other
+        ]
 
     def graph(self) -> Graph:
         frozen = is_true(self._options.get("maintenance-mode"))
@@ -173,6 +186,7 @@ class _Schedule:
         if not frozen:
             for resource in self._resources:
                 self._place(resource)
+            self._withhold()
             self._stop_orphans(fences)
             for resource in self._resources:
                 self._run(resource, (*fences, *probes.get(resource.id, ())))
@@ -296,6 +310,16 @@ class _Schedule:
             if points == INFINITY:
                 scores = {name: scores[name] for name in scores if name in names}
         return scores
+
+    def _withhold(self) -> None:
+        """What has to come after something that does not run does not run either."""
+        waiting = True
+        while waiting:
+            waiting = False
+            for first, then in self._mandatory:
+                if self._placed.get(then.id) and not self._placed.get(first.id):
+                    self._placed[then.id] = []
+                    waiting = True
 
     def _colocated(self, resource: Resource) -> Iterable[tuple[list[str], int]]:
         """Where those are that a resource is to be with, or not to be with."""
