@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +10,8 @@ from bridle.bundled.cluster import patchset
 from bridle.bundled.cluster.merge import plain, update
 from bridle.bundled.cluster.tracking import Tracker
 from bridle.bundled.cluster.tree import Node, copy_of, dump, make
+
+pytestmark = pytest.mark.timeout(120)
 
 tags = st.sampled_from(["a", "b", "node"])
 attributes = st.dictionaries(

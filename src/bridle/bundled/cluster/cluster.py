@@ -101,23 +101,20 @@ class Cluster(NodeCommands, CibCommands, ResourceCommands, FencingCommands, Daem
         value = document.value[self.root]
         assert isinstance(value, dict)
         listed = value.get("control-sockets")
-        whole = [
-            one
-            for one in (listed if isinstance(listed, list) else ())
-            if isinstance(one, dict) and one.get("socket-type") == "pacemaker" and "socket-name" not in one
-        ]
-        rest = Document({self.root: {**value, **_without(value, whole)}}, None)
-        rest.locate = document.locate  # type: ignore[method-assign]
-        found = [*super().control_channels(rest)]
-        named = any(one.endpoint.transport == "qb" for one in found)
-        if whole or (self._native and not named):
-            transport = whole[0].get("transport", self._transport) if whole else self._transport
+        # Those without a name are read as if they had one, so that errors say where they are.
+        sockets = [_named(one) for one in listed] if isinstance(listed, list) else listed
+        whole = sockets != listed
+        read = document if not whole else document.changed({self.root: {**value, "control-sockets": sockets}})
+        found = [*super().control_channels(read)]
+        ours = [one.endpoint for one in found if one.endpoint.transport == "qb"]
+        if whole or (self._native and not ours):
+            first = next((one for one in ours if one.path == SERVICES[0]), None)
+            options = first.options if first is not None else (("transport", self._transport),)
+            taken = {one.path for one in ours}
             found += [
-                ChannelSettings(
-                    Endpoint("qb", "pacemaker", path=name, options=(("transport", str(transport)),))
-                )
+                ChannelSettings(Endpoint("qb", "pacemaker", path=name, options=options))
                 for name in SERVICES
-                if all(one.endpoint.path != name for one in found if one.endpoint.transport == "qb")
+                if name not in taken
             ]
         return found
 
@@ -205,11 +202,11 @@ class Cluster(NodeCommands, CibCommands, ResourceCommands, FencingCommands, Daem
         }
 
 
-def _without(value: dict[str, JSON], whole: list[dict[str, JSON]]) -> dict[str, JSON]:
-    listed = value.get("control-sockets")
-    if not isinstance(listed, list):
-        return {}
-    return {"control-sockets": [one for one in listed if not any(one is other for other in whole)]}
+def _named(socket: JSON) -> JSON:
+    """A control socket of type ``pacemaker`` without a name, with the first of all names."""
+    if isinstance(socket, dict) and socket.get("socket-type") == "pacemaker" and "socket-name" not in socket:
+        return {"transport": "shm", **socket, "socket-name": SERVICES[0]}
+    return socket
 
 
 def _read_cib(name: str | None) -> Node | None:
