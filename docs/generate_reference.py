@@ -17,14 +17,14 @@ import bridle.pacemaker
 PAGE = Path(__file__).with_name("reference.md")
 HEAD = """# Reference
 
-The public names of `bridle`, in the order in which one meets them, then those of `bridle.pacemaker`. Written by
-`make docs` from the code.
+The public names of `bridle`, in the order in which one meets them, then those of `bridle.pacemaker`.
+Written by `make docs` from the code.
 """
 
 ALIASES = {
     "JSON": "What an argument or an answer is made of: JSON values.",
-    "pacemaker.IPCCallback": "A function that is called with the connection, the event, and the user data that "
-    "it was registered with.",
+    "pacemaker.IPCCallback": "A function that is called with the connection, the event, and the user data "
+    "that it was registered with.",
 }
 
 
