@@ -6,6 +6,8 @@ import errno
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -163,23 +165,32 @@ def test_any_datagrams_of_a_client_cost_it_its_connection_at_most(
     is_alive(service)
 
 
+STRANGER = """
+import os, socket, sys
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+name, server, data = sys.argv[1:]
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sock.bind(b"\\0" + name.encode().ljust(107, b"\\0"))
+for _ in range(5):
+    sock.sendto(bytes.fromhex(data), b"\\0" + server.encode().ljust(107, b"\\0"))
+"""
+"""Nobody, who takes a client's name and commands in its place."""
+
+
 def test_datagrams_of_strangers_are_dropped(service: ServiceThread) -> None:
     if service.server.transport is not Transport.SOCKET or os.geteuid() != 0:
         pytest.skip("sockets have names; and only root can be somebody else")
+    before = len(service.clients)
     with raw(service) as (_, response):
-        base, before = response.response, len(service.clients)
-        child = os.fork()
-        if child == 0:  # nobody, who takes the client's names and commands in its place
-            os.setresgid(65534, 65534, 65534)
-            os.setresuid(65534, 65534, 65534)
-            with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.bind(abstract(base + CLIENT_RESPONSE))
-                for _ in range(5):
-                    sock.sendto(plain(2), abstract(base + SERVER_REQUEST))
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        is_alive(service)
-        assert service.clients[before - 1].messages == []
+        base = response.response
+        argv = [sys.executable, "-c", STRANGER, base + CLIENT_RESPONSE, base + SERVER_REQUEST, plain(2).hex()]
+        subprocess.run(argv, timeout=SECONDS, check=True)
+        assert poll(lambda: len(service.clients) == before + 1, SECONDS)
+        with opened(service) as other:
+            other.send(plain(0))
+            other.receive_response(SECONDS)
+        assert service.clients[before].messages == []
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client,
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as events,
@@ -189,6 +200,7 @@ def test_datagrams_of_strangers_are_dropped(service: ServiceThread) -> None:
             client.settimeout(SECONDS)
             client.sendto(plain(0), abstract(base + SERVER_REQUEST))
             assert client.recv(1000) == plain(0)
+    is_alive(service)
 
 
 # The client
