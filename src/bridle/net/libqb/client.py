@@ -81,12 +81,11 @@ def connect(
     setup = dial(name, places, deadline)
     try:
         response, server = ask(setup, max(max_message, SMALLEST_MESSAGE), deadline)
-        if not trusted(server):
-            raise LibqbError(
-                errno.ECONNABORTED, f"the server is not trusted: uid {server.uid}, gid {server.gid}"
-            )
         if response.error:
             raise LibqbError(response.error)
+        if not trusted(server):
+            text = f"the server is not trusted: uid {server.uid}, gid {server.gid}"
+            raise LibqbError(errno.ECONNABORTED, text)
         transport = Transport(response.transport)
         opened = MemoryChannels if transport is Transport.SHM else SocketChannels
         channels: Channels = opened(setup, response, server)
@@ -127,8 +126,8 @@ class LibqbClient:
         self, name: str, channels: Channels, server: Credentials, transport: Transport, max_message: int
     ) -> None:
         self.name = name
-        self.endpoint = f"qb:{name}"
-        self.credentials = server
+        self.endpoint: str = f"qb:{name}"
+        self.credentials: Credentials = server
         self.peer = server.peer(name)
         self.transport = transport
         self.max_message = max_message

@@ -91,7 +91,7 @@ class ServerConnection:
         *,
         backlog: int = BACKLOG,
     ) -> None:
-        self.endpoint = f"qb:{service}"
+        self.endpoint: str = f"qb:{service}"
         self.credentials = credentials
         self.peer = credentials.peer(service)
         self.max_message = channels.answer.max_message

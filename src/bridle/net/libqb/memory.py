@@ -58,6 +58,7 @@ class Mapping:
         Raises:
             OSError: the kernel refuses.
         """
+        self.address: int
         self._size = size * 2 if twice else size
         access = mmap.PROT_READ | mmap.PROT_WRITE
         if twice:

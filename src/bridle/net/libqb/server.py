@@ -304,7 +304,7 @@ class _Arrival:
         self._handshake = Handshake(REQUEST_BYTES)
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.stranger = bool(server.admission(connected_peer(sock)))
+        self.stranger: bool = bool(server.admission(connected_peer(sock)))
         if not server.expect(self, stranger=self.stranger):
             sock.close()
             return
