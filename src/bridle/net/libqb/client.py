@@ -18,7 +18,7 @@ import select
 import time
 from typing import Protocol, Self
 
-from bridle.core.errors import RemoteProtocolError
+from bridle.core.errors import EndpointError, RemoteProtocolError
 from bridle.core.messages import Peer
 from bridle.net.libqb.client_memory import MemoryChannels
 from bridle.net.libqb.client_sockets import SocketChannels
@@ -104,8 +104,8 @@ def _explained(error: BaseException, endpoint: str) -> BaseException:
         return LibqbTimeout(error.text, endpoint=endpoint)
     if isinstance(error, LibqbError):
         return LibqbError(error.errno, error.text, endpoint=endpoint)
-    if isinstance(error, RemoteProtocolError):
-        return LibqbError(errno.EBADMSG, error.text, endpoint=endpoint)
+    if isinstance(error, RemoteProtocolError | EndpointError):  # the latter of names that the server gave
+        return LibqbError(errno.EBADMSG, str(error), endpoint=endpoint)
     if isinstance(error, OSError):
         return LibqbError(error.errno or errno.EIO, str(error), endpoint=endpoint)
     return error

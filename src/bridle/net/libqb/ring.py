@@ -55,6 +55,8 @@ _WAITING = RING_SEMAPHORE // 4
 _FLOW = RING_FLOW // 4
 _SHARING = RING_SHARING // 4
 
+_LARGEST_WORD = 0xFFFFFFFF
+
 _head = struct.Struct("=II")
 _read_head, _write_head = _head.unpack_from, _head.pack_into
 
@@ -180,7 +182,7 @@ class Ring:
         except BaseException:
             state.close()
             raise
-        state.words[_REFERENCES] += 1
+        state.words[_REFERENCES] = (state.words[_REFERENCES] + 1) & _LARGEST_WORD
         return cls(channel, base, state, data)
 
     @property
