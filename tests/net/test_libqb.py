@@ -709,6 +709,20 @@ def test_a_service_that_fails_costs_its_client_the_connection(
     assert "a fault" in caplog.text
 
 
+def test_a_service_that_fails_at_the_end_does_not_keep_the_server_from_ending(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Echo):
+        def connection_lost(self, error: LibqbError | None) -> None:
+            raise ZeroDivisionError("no end")
+
+    service = serving(serve=Failing)
+    with opened(service), opened(service):
+        service.wait_for(service.server.close(0))
+    assert not service.server.connections
+    assert "no end" in caplog.text
+
+
 def test_a_service_that_cannot_begin_costs_its_client_the_connection(
     serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:

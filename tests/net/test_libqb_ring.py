@@ -213,6 +213,17 @@ def test_a_semaphore_that_promises_what_is_not_there_is_found_out(pair: Pair) ->
     broken(pair)
 
 
+@pytest.mark.parametrize("sharing", [0, 1, 0xFFFFFFFF])
+def test_a_semaphore_that_glibc_would_abort_at_is_put_right(pair: Pair, sharing: int) -> None:
+    for _ in range(2):
+        pair.scribble(pair.state, 8212, struct.pack("=II", 1, sharing))  # somebody waits, it says
+        assert pair.writer.put(b"x")
+        assert pair.reader.take() == b"x"
+        pair.scribble(pair.state, 8212, struct.pack("=II", 1, sharing))
+        assert pair.reader.wait(0.001) is None
+    pair.scribble(pair.state, 8212, struct.pack("=II", 1, sharing))
+
+
 @given(st.binary(min_size=12, max_size=12), st.integers(0, 2**31 - 1), st.lists(st.binary(max_size=200)))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 def test_any_bytes_in_a_ring_are_a_message_or_an_error(

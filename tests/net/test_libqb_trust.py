@@ -21,6 +21,7 @@ from bridle.net.libqb.errors import LibqbError
 from bridle.net.libqb.trust import (
     Credentials,
     FileRights,
+    cautious,
     cluster_client,
     cluster_rights,
     cluster_server,
@@ -211,6 +212,16 @@ def found(parent: Path) -> list[tuple[int, int, int]]:
     (directory,) = parent.iterdir()
     paths = [directory, *directory.iterdir()]
     return [(stat.S_IMODE(path.stat().st_mode), path.stat().st_uid, path.stat().st_gid) for path in paths]
+
+
+@needs_root
+def test_a_cautious_server_shares_no_memory_with_others(open_path: Path) -> None:
+    service = ServiceThread(open_path, cautious)
+    with service, connect(service.name, places=service.places) as client:
+        assert client.transport is Transport.SHM
+        assert connecting(service, NOBODY.pw_uid, GROUP.gr_gid) == "ok"
+    assert cautious(somebody()) is Transport.SOCKET
+    assert cautious(somebody(os.geteuid())) is Transport.SHM
 
 
 # Our client

@@ -22,7 +22,7 @@ from bridle.net.libqb.connection import RequestHandler, ServerConnection
 from bridle.net.libqb.errors import LibqbError
 from bridle.net.libqb.places import Places
 from bridle.net.libqb.server import LibqbServer
-from bridle.net.libqb.trust import Credentials
+from bridle.net.libqb.trust import Choice, Credentials
 from bridle.wire.libqb import Transport
 from tests.support.loops import LOOPS
 from tests.support.programs import Program, poll, require
@@ -159,7 +159,7 @@ class ServiceThread:
     def __init__(
         self,
         directory: Path,
-        transport: Transport = Transport.SHM,
+        transport: Transport | Choice = Transport.SHM,
         *,
         serve: Callable[[ServerConnection], RequestHandler] | None = None,
         loop: str = "asyncio",

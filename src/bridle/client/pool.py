@@ -62,7 +62,7 @@ def command_pool(
 ) -> Pooled[Command, Sequence[Response]]:
     """The connections on which commands are called at ``endpoint``."""
     if endpoint.transport == "qb":
-        from bridle.client.pacemaker import PacemakerPool
+        from bridle.client.pacemaker_pool import PacemakerPool
 
         return PacemakerPool(endpoint)
     return Pool(

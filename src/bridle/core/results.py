@@ -66,7 +66,6 @@ _BY_FAULT = {line.fault: line.result for line in TABLE if line.fault is not None
 _BY_ERRNO = {line.errno: line.result for line in TABLE} | {
     # Pacemaker has more than one number for these: the fencer and the executor say ENODEV.
     errno.ENODEV: Result.EMPTY,
-    errno.ENOENT: Result.EMPTY,
     errno.ENOTUNIQ: Result.CONFLICT,
     errno.EPROTONOSUPPORT: Result.UNSUPPORTED,
 }

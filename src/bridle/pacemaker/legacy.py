@@ -54,7 +54,7 @@ class CrmIpc:
 
     def __init__(self, name: str, max_size: int, trusted: Trust, places: Places) -> None:
         self.name = name
-        self.max_size = max(max_size, BUFFER_SIZE)
+        self.max_size: int = max(max_size, BUFFER_SIZE)
         self.trusted = trusted
         self.places = places
         self.link: Link | None = None

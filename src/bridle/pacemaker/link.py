@@ -60,7 +60,7 @@ class Link:
 
     def __init__(self, client: LibqbClient, layout: Layout) -> None:
         self._client = client
-        self.layout = layout
+        self.layout: Layout = layout
         self._responses = MessageReader()
         self._events = MessageReader()
         self._turn = threading.Lock()

@@ -90,8 +90,8 @@ class Pending(Generic[R]):
         self.response: Xml | None = None
         self.settled: Settled[R] | None = None
         self.on_settled: Callable[[Settled[R]], None] | None = None
-        self.deadline = math.inf
-        self.expected = False
+        self.deadline: float = math.inf
+        self.expected: bool = False
 
     @property
     def answered_at_once(self) -> bool:

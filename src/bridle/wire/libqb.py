@@ -44,8 +44,10 @@ __all__ = [
     "RING_READ",
     "RING_REFERENCES",
     "RING_SEMAPHORE",
+    "RING_SHARING",
     "RING_SIZE",
     "RING_WRITE",
+    "SHARED",
     "SMALLEST_MESSAGE",
     "Channel",
     "ConnectionResponse",
@@ -98,9 +100,14 @@ RING_HEADER_PATH = 12
 RING_DATA_PATH = 4108
 RING_REFERENCES = 8204
 RING_SEMAPHORE = 8208
+RING_SHARING = 8216
 RING_FLOW = 8240
 _STATE_BYTES = 8248
 _FLOW_BYTES = 4
+
+SHARED = 0x80
+"""What glibc writes into a semaphore that processes share; with anything else there, it may abort the
+process."""
 
 # What stands behind the size of a chunk.
 MARK_READY = 0xA1A1A1A1

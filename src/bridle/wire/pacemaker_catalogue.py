@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -26,7 +25,7 @@ from bridle.wire import (
     pacemaker_schedulerd,
 )
 from bridle.wire.pacemaker_messages import DAEMONS, create_request, data_of, integer
-from bridle.wire.pacemaker_requests import Answer, Caller, FencerNodePurge, NodePurge, Request
+from bridle.wire.pacemaker_requests import Caller, FencerNodePurge, NodePurge, Request
 from bridle.wire.pacemaker_xml import Xml, element
 
 __all__ = [
@@ -192,9 +191,6 @@ def response_of(result: object) -> Response:
 
 class GenericRequest(Request[Response], frozen=True):
     """A command for a daemon of Bridle's own: its arguments are JSON inside the XML."""
-
-    access: ClassVar = "write"
-    answer: ClassVar[Answer] = Answer.EVENT
 
     name: str
     body: JSON | UnsetType = UNSET

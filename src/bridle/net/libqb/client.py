@@ -18,7 +18,7 @@ import select
 import time
 from typing import Protocol, Self
 
-from bridle.core.errors import RemoteProtocolError
+from bridle.core.errors import EndpointError, RemoteProtocolError
 from bridle.core.messages import Peer
 from bridle.net.libqb.client_memory import MemoryChannels
 from bridle.net.libqb.client_sockets import SocketChannels
@@ -81,12 +81,11 @@ def connect(
     setup = dial(name, places, deadline)
     try:
         response, server = ask(setup, max(max_message, SMALLEST_MESSAGE), deadline)
-        if not trusted(server):
-            raise LibqbError(
-                errno.ECONNABORTED, f"the server is not trusted: uid {server.uid}, gid {server.gid}"
-            )
         if response.error:
             raise LibqbError(response.error)
+        if not trusted(server):
+            text = f"the server is not trusted: uid {server.uid}, gid {server.gid}"
+            raise LibqbError(errno.ECONNABORTED, text)
         transport = Transport(response.transport)
         opened = MemoryChannels if transport is Transport.SHM else SocketChannels
         channels: Channels = opened(setup, response, server)
@@ -105,8 +104,8 @@ def _explained(error: BaseException, endpoint: str) -> BaseException:
         return LibqbTimeout(error.text, endpoint=endpoint)
     if isinstance(error, LibqbError):
         return LibqbError(error.errno, error.text, endpoint=endpoint)
-    if isinstance(error, RemoteProtocolError):
-        return LibqbError(errno.EBADMSG, error.text, endpoint=endpoint)
+    if isinstance(error, RemoteProtocolError | EndpointError):  # the latter of names that the server gave
+        return LibqbError(errno.EBADMSG, str(error), endpoint=endpoint)
     if isinstance(error, OSError):
         return LibqbError(error.errno or errno.EIO, str(error), endpoint=endpoint)
     return error
@@ -127,8 +126,8 @@ class LibqbClient:
         self, name: str, channels: Channels, server: Credentials, transport: Transport, max_message: int
     ) -> None:
         self.name = name
-        self.endpoint = f"qb:{name}"
-        self.credentials = server
+        self.endpoint: str = f"qb:{name}"
+        self.credentials: Credentials = server
         self.peer = server.peer(name)
         self.transport = transport
         self.max_message = max_message

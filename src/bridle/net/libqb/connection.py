@@ -91,7 +91,7 @@ class ServerConnection:
         *,
         backlog: int = BACKLOG,
     ) -> None:
-        self.endpoint = f"qb:{service}"
+        self.endpoint: str = f"qb:{service}"
         self.credentials = credentials
         self.peer = credentials.peer(service)
         self.max_message = channels.answer.max_message
@@ -116,7 +116,7 @@ class ServerConnection:
         self._handler = handler
         self._receive = handler.request_received
         if self._over:
-            handler.connection_lost(None)
+            self._tell(handler, None)
         else:
             self._channels.start(self._work, self._ended)
 
@@ -132,10 +132,7 @@ class ServerConnection:
         Raises:
             LibqbError: EMSGSIZE: it is larger than was agreed on.
         """
-        if len(message) > self.max_message:
-            raise self._too_large(message)
-        if not self.closed:
-            self._send(self._responses, message)
+        self._send(self._responses, message)
 
     def event(self, message: bytes) -> None:
         """Send an event, as :meth:`respond` does. A client that lets too many wait is evicted.
@@ -143,12 +140,13 @@ class ServerConnection:
         Raises:
             LibqbError: EMSGSIZE: it is larger than was agreed on.
         """
-        if len(message) > self.max_message:
-            raise self._too_large(message)
-        if not self.closed:
-            self._send(self._events, message)
+        self._send(self._events, message)
 
     def _send(self, outbox: Outbox, message: bytes) -> None:
+        if len(message) > self.max_message:
+            raise self._too_large(message)
+        if self.closed:
+            return
         try:
             outbox.send(message)
         except LibqbError as error:
@@ -196,7 +194,14 @@ class ServerConnection:
         self._channels.close()
         self._forget(self)
         if self._handler is not None:
-            self._handler.connection_lost(error)
+            self._tell(self._handler, error)
+
+    def _tell(self, handler: RequestHandler, error: LibqbError | None) -> None:
+        try:
+            handler.connection_lost(error)
+        except Exception as failure:
+            pid = self.credentials.pid
+            _log.exception("the end of pid %d could not be handled", pid, exc_info=failure)
 
     def _look(self) -> None:
         """Close if nothing is left to take."""

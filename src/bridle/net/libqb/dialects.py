@@ -19,7 +19,7 @@ from bridle.net.libqb.errors import LibqbError
 from bridle.net.libqb.outbox import BACKLOG
 from bridle.net.libqb.places import PLACES, Places
 from bridle.net.libqb.server import CONNECTION_LIMIT, LibqbServer
-from bridle.net.libqb.trust import Admission, Rights, cluster_client, cluster_rights
+from bridle.net.libqb.trust import Admission, Choice, Rights, cluster_client, cluster_rights
 from bridle.net.stream import CANCELLED, QUEUE_LIMIT, Execute
 from bridle.net.timed import GRACE
 from bridle.wire.libqb import DEFAULT_MESSAGE, Channel, Transport
@@ -39,7 +39,7 @@ class LibqbListener:
         converse: Callable[[Peer], LibqbDialect],
         execute: Execute,
         *,
-        transport: Transport = Transport.SHM,
+        transport: Transport | Choice = Transport.SHM,
         admit: Admission = cluster_client,
         rights: Rights = cluster_rights,
         max_message: int = DEFAULT_MESSAGE,

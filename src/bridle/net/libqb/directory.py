@@ -41,7 +41,7 @@ class ConnectionDirectory:
         Raises:
             OSError: there is no room, or no such parent.
         """
-        self.path = self._make(Path(parent), f"qb-{os.getpid()}-{client}-{number}-")
+        self.path: Path = self._make(Path(parent), f"qb-{os.getpid()}-{client}-{number}-")
         _left[self.path] = os.getpid()
         self._lock = -1
         try:

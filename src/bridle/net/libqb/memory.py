@@ -3,9 +3,13 @@
 ``mmap`` of the standard library keeps a descriptor for each; six of them for each client are too many. And a
 ring is mapped twice, one behind the other, so that what runs over its end goes on at its beginning.
 
-A peer that cuts such a file short kills whoever touches the part that is gone (SIGBUS): the kernel has no
-seal for files in ``/dev/shm``. libqb has the same weakness. So only those get a file who are trusted with the
-process's life; for others there is the transport on sockets, which shares no memory that the server reads.
+Who has such a file open can end the process that has it mapped, and nothing helps: cut short, the file kills
+whoever touches the part that is gone (SIGBUS; the kernel has no seal for files in ``/dev/shm``), and a
+semaphore that is scribbled over at the right moment makes glibc abort. C's libqb has the same weakness. So
+memory is shared with those who are trusted with the process's life: root, the server's own user, and the
+administrators of a cluster, who may do with it what they want anyway. For others there is the transport on
+sockets, which shares no memory that the server reads; :func:`bridle.net.libqb.trust.cautious` gives it to
+them.
 """
 
 from __future__ import annotations
@@ -54,6 +58,7 @@ class Mapping:
         Raises:
             OSError: the kernel refuses.
         """
+        self.address: int
         self._size = size * 2 if twice else size
         access = mmap.PROT_READ | mmap.PROT_WRITE
         if twice:

@@ -33,8 +33,10 @@ from bridle.wire.libqb import (
     RING_READ,
     RING_REFERENCES,
     RING_SEMAPHORE,
+    RING_SHARING,
     RING_SIZE,
     RING_WRITE,
+    SHARED,
     Channel,
     encode_path,
     free_bytes,
@@ -51,6 +53,9 @@ _COUNT = RING_SIZE // 4
 _REFERENCES = RING_REFERENCES // 4
 _WAITING = RING_SEMAPHORE // 4
 _FLOW = RING_FLOW // 4
+_SHARING = RING_SHARING // 4
+
+_LARGEST_WORD = 0xFFFFFFFF
 
 _head = struct.Struct("=II")
 _read_head, _write_head = _head.unpack_from, _head.pack_into
@@ -177,7 +182,7 @@ class Ring:
         except BaseException:
             state.close()
             raise
-        state.words[_REFERENCES] += 1
+        state.words[_REFERENCES] = (state.words[_REFERENCES] + 1) & _LARGEST_WORD
         return cls(channel, base, state, data)
 
     @property
@@ -213,6 +218,7 @@ class Ring:
             if self._places[_REFERENCES]:
                 self._places[_REFERENCES] -= 1
             if self._waiting:
+                self._places[_SHARING] = SHARED
                 semaphore.post(self._semaphore)
             else:
                 self._forget()
@@ -250,6 +256,7 @@ class RingWriter(Ring):
         _write_head(self._bytes, write * 4, size, MARK_READY)
         after = write + (size + CHUNK_HEAD + 3) // 4
         self._write = places[_WRITE] = after - count if after >= count else after
+        places[_SHARING] = SHARED
         semaphore.post(self._semaphore)
         return True
 
@@ -283,6 +290,7 @@ class RingReader(Ring):
             if self._closing:
                 raise LibqbError(errno.ENOTCONN)
             self._waiting = True
+            self._places[_SHARING] = SHARED
         try:
             got = semaphore.wait(self._semaphore, seconds)
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import time
+from collections.abc import Callable
 
 __all__ = ["SEMAPHORE_BYTES", "initialize", "post", "try_wait", "wait"]
 
@@ -24,14 +25,17 @@ class _Timespec(ctypes.Structure):
 _quick = ctypes.PyDLL(None)
 _slow = ctypes.CDLL(None, use_errno=True)
 
-post = _quick.sem_post
-"""Raise the value of the semaphore at an address, unless it is the highest already."""
-post.argtypes = (ctypes.c_void_p,)
-post.restype = None
+_post = _quick.sem_post
+_post.argtypes = (ctypes.c_void_p,)
+_post.restype = None
+_try_wait = _quick.sem_trywait
+_try_wait.argtypes = (ctypes.c_void_p,)
 
-try_wait = _quick.sem_trywait
+post: Callable[[int], None] = _post
+"""Raise the value of the semaphore at an address, unless it is the highest already."""
+
+try_wait: Callable[[int], int] = _try_wait
 """Lower the value of the semaphore at an address; not 0: it is 0 already."""
-try_wait.argtypes = (ctypes.c_void_p,)
 
 _initialize = _quick.sem_init
 _initialize.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_uint)

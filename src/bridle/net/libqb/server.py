@@ -39,7 +39,7 @@ from bridle.net.libqb.places import PLACES, Places
 from bridle.net.libqb.server_memory import MemoryServerChannels
 from bridle.net.libqb.server_sockets import SocketServerChannels
 from bridle.net.libqb.setup import Handshake, connected_peer
-from bridle.net.libqb.trust import Admission, Credentials, Rights, cluster_client, cluster_rights
+from bridle.net.libqb.trust import Admission, Choice, Credentials, Rights, cluster_client, cluster_rights
 from bridle.wire.libqb import (
     DEFAULT_MESSAGE,
     MESSAGE_LIMIT,
@@ -94,7 +94,7 @@ class LibqbServer:
         name: str,
         serve: Serve,
         *,
-        transport: Transport = Transport.SHM,
+        transport: Transport | Choice = Transport.SHM,
         admit: Admission = cluster_client,
         rights: Rights = cluster_rights,
         max_message: int = DEFAULT_MESSAGE,
@@ -102,8 +102,9 @@ class LibqbServer:
         backlog: int = BACKLOG,
         places: Places = PLACES,
     ) -> None:
-        """``serve`` makes what handles a client's requests. ``admit`` says who may be one, ``rights`` whose
-        the files are that it gets.
+        """``transport`` is what messages travel in, for everybody or by the client. ``serve`` makes what
+        handles a client's requests. ``admit`` says who may be one, ``rights`` whose the files are that it
+        gets.
 
         Raises:
             EndpointError: the name cannot be one.
@@ -254,7 +255,8 @@ class LibqbServer:
         rights, name = self._rights(client), self.name
         directory = ConnectionDirectory(self._places.memory, client.pid, next(_numbers), rights)
         try:
-            if self.transport is Transport.SHM:
+            transport = self.transport if isinstance(self.transport, Transport) else self.transport(client)
+            if transport is Transport.SHM:
                 return directory, MemoryServerChannels(self.loop, setup, directory, name, max_message, rights)
             return directory, SocketServerChannels(
                 self.loop, setup, directory, name, max_message, rights, client
@@ -302,7 +304,7 @@ class _Arrival:
         self._handshake = Handshake(REQUEST_BYTES)
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.stranger = bool(server.admission(connected_peer(sock)))
+        self.stranger: bool = bool(server.admission(connected_peer(sock)))
         if not server.expect(self, stranger=self.stranger):
             sock.close()
             return

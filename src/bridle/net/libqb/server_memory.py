@@ -52,9 +52,9 @@ class MemoryServerChannels:
                 ring.close()
             raise
         self._rings: tuple[Ring, ...] = (self._requests, self._responses, self._events)
-        self.take = self._requests.take
-        self.put_response = self._responses.put
-        self.answer = ConnectionResponse(
+        self.take: Callable[[], bytes | None] = self._requests.take
+        self.put_response: Callable[[bytes], bool] = self._responses.put
+        self.answer: ConnectionResponse = ConnectionResponse(
             0,
             Transport.SHM,
             max_message,

@@ -80,7 +80,9 @@ class SocketServerChannels:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
                 other.sendto(b"\0", abstract(self._base + SERVER_EVENT))
             made.pop_all()
-        self.answer = ConnectionResponse(0, Transport.SOCKET, max_message, control, self._base)
+        self.answer: ConnectionResponse = ConnectionResponse(
+            0, Transport.SOCKET, max_message, control, self._base
+        )
 
     def start(self, work: Callable[[], None], ended: Callable[[], None]) -> None:
         """Call ``work`` when there are requests, ``ended`` when the client has gone."""

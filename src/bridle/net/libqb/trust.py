@@ -18,15 +18,18 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from bridle.core.messages import Peer
+from bridle.wire.libqb import Transport
 
 __all__ = [
     "CLUSTER_GROUP",
     "CLUSTER_USER",
     "Admission",
+    "Choice",
     "Credentials",
     "FileRights",
     "Rights",
     "Trust",
+    "cautious",
     "cluster_client",
     "cluster_rights",
     "cluster_server",
@@ -78,6 +81,9 @@ Admission: TypeAlias = Callable[[Credentials], int]
 Rights: TypeAlias = Callable[[Credentials], FileRights]
 """Whose the files are that a client gets."""
 
+Choice: TypeAlias = Callable[[Credentials], Transport]
+"""What a client's messages travel in."""
+
 Trust: TypeAlias = Callable[[Credentials], bool]
 """Whether a client takes a server for genuine."""
 
@@ -111,6 +117,12 @@ def own_client(client: Credentials) -> int:
 def own_rights(client: Credentials) -> FileRights:
     """The client's own, as libqb does unless it is told otherwise."""
     return FileRights(client.uid, client.gid, 0o600)
+
+
+def cautious(client: Credentials) -> Transport:
+    """Shared memory for root and the server's own user alone, sockets for others: see
+    :mod:`bridle.net.libqb.memory`."""
+    return Transport.SHM if client.uid in (_ROOT, os.geteuid()) else Transport.SOCKET
 
 
 def _cluster() -> tuple[int | None, int | None]:
