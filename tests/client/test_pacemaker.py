@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import bridle
+from bridle.cli.shell_catalogue import load
 from bridle.client.pacemaker import PacemakerChannel
 from bridle.net.endpoint import Endpoint
 from bridle.net.libqb.places import PLACES
@@ -125,8 +126,18 @@ def test_what_is_no_endpoint(endpoint: str) -> None:
 
 
 def test_a_name_that_is_too_long() -> None:
-    with bridle.connect(f"qb:{'x' * 200}") as client, pytest.raises(bridle.EndpointError):
-        client.call("ping")
+    with pytest.raises(bridle.EndpointError, match="107 bytes at the most"):
+        bridle.connect(f"qb:{'x' * 108}")
+
+
+def test_the_shell_completes_from_what_is_known() -> None:
+    with bridle.connect("qb:pacemaker") as client:
+        found = load(client, None)
+    arguments = {one.name: one for one in found["attribute-update"].arguments or ()}
+    assert {"name", "value", "node", "private", "mode"} <= set(arguments)
+    assert set(arguments["mode"].values) == {"both", "delay", "value"}
+    assert found["cib-query"].access == "read"
+    assert found["fence"].signature.startswith("fence target=string [action=off|on|reboot]")
 
 
 def test_a_blocking_client_loads_no_event_loop() -> None:

@@ -30,6 +30,9 @@ __all__ = [
 # Seconds between two tries to connect to a unix socket whose backlog is full: the kernel queues nobody there.
 BACKLOG_PAUSE = 0.01
 
+# Bytes of the name of an abstract socket, without its first NUL.
+_NAME_BYTES = 107
+
 Services = str | Sequence[str] | None
 
 
@@ -44,6 +47,8 @@ def as_endpoint(endpoint: str | Endpoint) -> Endpoint:
             endpoint = f"unix:{endpoint}"
         endpoint = Endpoint.parse(endpoint)
     if (endpoint.transport, endpoint.dialect) == ("qb", "pacemaker"):
+        if len(endpoint.path.encode("utf-8", "surrogateescape")) > _NAME_BYTES or "\0" in endpoint.path:
+            raise EndpointError(f"'{endpoint}': a name has {_NAME_BYTES} bytes at the most")
         return endpoint
     transports = dialect(endpoint.dialect).transports
     if endpoint.transport not in transports:

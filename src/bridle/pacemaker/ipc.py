@@ -103,7 +103,7 @@ _NO_PURGE = frozenset({IPCServer.SCHEDULERD, IPCServer.BASED, IPCServer.EXECD})
 
 
 class PacemakerIPC:
-    """A connection to one of Pacemaker's daemons.
+    """A connection to one of Pacemaker's daemons. Not for several threads.
 
     ``server`` is one of :class:`IPCServer`, or its name. ``read_only`` connects to the CIB manager's service
     for readers. ``client_name`` is what this program calls itself; ``buffer_size`` the bytes of the largest

@@ -20,7 +20,7 @@ from bridle.pacemaker.layouts import open_link
 from bridle.pacemaker.link import Link
 from bridle.pacemaker.messages import PeerIdentity, create_hello_message, peer_identity
 from bridle.pacemaker.session import CONNECT_TIMEOUT
-from bridle.wire.pacemaker_header import BUFFER_SIZE, Flags, Message
+from bridle.wire.pacemaker_header import BUFFER_SIZE, HEADER_SIZE, Flags, Message
 from bridle.wire.pacemaker_xml import Xml, read_xml, write_xml
 
 __all__ = [
@@ -106,9 +106,9 @@ def crm_ipc_destroy(client: CrmIpc | None) -> None:
 def crm_ipc_send(client: CrmIpc, message: Xml, flags: int = 0, ms_timeout: int = 0) -> tuple[int, Xml | None]:
     """Send a message; with the flag ``client_response`` wait for its response.
 
-    0 milliseconds are 5 seconds. Gives the size of the response, or of the message, and the response; or a
-    negative error number: EINVAL (also for what would end a daemon), ENOTCONN, ETIMEDOUT, EALREADY, EMSGSIZE,
-    EAGAIN, EBADMSG.
+    0 milliseconds are 5 seconds. Gives the size of the response, or of the message, header included, and the
+    response; or a negative error number: EINVAL (also for what would end a daemon), ENOTCONN, ETIMEDOUT,
+    EALREADY, EMSGSIZE, EAGAIN, EBADMSG.
     """
     if client.link is None:
         return -errno.ENOTCONN, None
@@ -116,10 +116,10 @@ def crm_ipc_send(client: CrmIpc, message: Xml, flags: int = 0, ms_timeout: int =
     try:
         if not flags & Flags.CLIENT_RESPONSE:
             client.link.send(message, flags, seconds)
-            return len(write_xml(message)) + 1, None
+            return HEADER_SIZE + len(write_xml(message)) + 1, None
         answer = client.link.ask(message, seconds, flags)
         with translated(client.link.endpoint):
-            return len(answer.text) + 1, read_xml(answer.text)
+            return HEADER_SIZE + len(answer.text) + 1, read_xml(answer.text)
     except IPCError as error:
         return -error.errno, None
 
@@ -153,7 +153,8 @@ def crm_ipc_ready(client: CrmIpc) -> int:
 
 
 def crm_ipc_read(client: CrmIpc) -> int:
-    """Take an event, which :func:`crm_ipc_buffer` then gives: its size, or -EAGAIN, -ENOTCONN, -EBADMSG."""
+    """Take an event, which :func:`crm_ipc_buffer` then gives: the size of its text, or -EAGAIN, -ENOTCONN,
+    -EBADMSG."""
     if client.link is None:
         return -errno.ENOTCONN
     client.message = None

@@ -55,8 +55,9 @@ _references = itertools.count()
 
 
 def own_name() -> str:
-    """What this program calls itself towards the daemons: the file that it was started from."""
-    name = PurePath(sys.argv[0]).name if sys.argv else ""
+    """What this program calls itself: the file that it was started from, or the package."""
+    started = PurePath(sys.argv[0] if sys.argv else "")
+    name = started.parent.name if started.name == "__main__.py" else started.name
     usable = "".join(sign for sign in name if sign.isascii() and (sign.isalnum() or sign in "_.-"))
     return usable[:_NAME_LIMIT] or "bridle"
 
