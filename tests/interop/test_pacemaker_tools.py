@@ -24,7 +24,6 @@ pytestmark = [
     pytest.mark.peers(*CLUSTER, "cibadmin", "setpriv"),
     pytest.mark.namespaces,
     pytest.mark.timeout(120),
-    pytest.mark.xdist_group("pacemaker-tools"),
 ]
 
 Transport = Literal["shm", "socket"]

@@ -18,7 +18,7 @@ from xml.parsers import expat
 from bridle.core.errors import LocalProtocolError, RemoteProtocolError
 from bridle.wire.pacemaker_header import TEXT_LIMIT
 
-__all__ = ["DEPTH_LIMIT", "Xml", "element", "read_xml", "write_xml"]
+__all__ = ["DEPTH_LIMIT", "element", "read_xml", "write_xml"]
 
 DEPTH_LIMIT = 256
 """Elements inside each other: libxml2's own limit. A CIB goes to about 15."""
