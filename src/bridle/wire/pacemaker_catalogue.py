@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -99,6 +100,18 @@ _REQUESTS: Mapping[str, tuple[type[Struct], ...]] = {
     ),
 }
 
+
+class AnyPing(AnyRequest, frozen=True):
+    """Ask the launcher, this node's controller or another's, or the one that leads the cluster, for its
+    state."""
+
+    command: ClassVar[str] = "ping"
+    access: ClassVar[Literal["read", "write"]] = "read"
+
+    subsystem: Literal["pacemakerd", "crmd", "dc"] = "pacemakerd"
+    node: str | None = None
+
+
 # Which daemon is meant where several have a command, and none is named.
 _FIRST = ("pacemakerd", "controld", "attrd", "schedulerd", "based", "fenced", "execd")
 _SUBSYSTEMS = {
@@ -126,6 +139,7 @@ def definitions(daemon: str) -> Mapping[str, CommandDefinition]:
             for name in _FIRST:
                 for command, definition in definitions(name).items():
                     merged.setdefault(command, definition)
+            merged[AnyPing.command] = _define(AnyPing)
             _known[ALL] = MappingProxyType(merged)
         else:
             _known[daemon] = MappingProxyType({one.name: one for one in map(_define, _REQUESTS[daemon])})
