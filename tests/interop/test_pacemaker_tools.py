@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
+import bridle
 from tests.support.cluster_daemon import (
     AS_NOBODY,
     Said,
@@ -35,6 +36,11 @@ DUMMY = (
 )
 BATCH_LIMIT = (
     '<cluster_property_set id="cib-bootstrap-options"><nvpair id="x-bl" name="batch-limit" value="7"/>'
+    "</cluster_property_set>"
+)
+
+MAINTENANCE = (
+    '<cluster_property_set id="cib-bootstrap-options"><nvpair id="m-m" name="maintenance-mode" value="true"/>'
     "</cluster_property_set>"
 )
 
@@ -236,6 +242,74 @@ def filler(directory: Path, kilobytes: int) -> Path:
     file = directory / "large.xml"
     file.write_text(f"<resources>{text}</resources>")
     return file
+
+
+OURS: list[tuple[str, dict[str, Any]]] = [
+    ("ping", {}),
+    ("ping", {"subsystem": "dc"}),
+    ("node-list", {}),
+    ("node-info", {"node": "node2"}),
+    ("attribute-update", {"name": "a", "value": "1"}),
+    ("attribute-query", {"name": "a"}),
+    ("attribute-delete", {"name": "a"}),
+    ("attribute-refresh", {}),
+    ("attribute-clear-failures", {"resource": "dummy"}),
+    ("cib-query", {"section": "nodes"}),
+    ("cib-create", {"section": "resources", "xml": '<primitive id="x" class="ocf" provider="p" type="T"/>'}),
+    ("cib-modify", {"section": "resources", "xml": '<primitive id="x" type="U"/>'}),
+    ("cib-replace", {"section": "resources", "xml": '<primitive id="x" class="ocf" provider="p" type="V"/>'}),
+    ("cib-delete", {"xml": '<primitive id="x"/>'}),
+    ("cib-bump", {}),
+    ("resource-fail", {"resource": "dummy", "node": "node1"}),
+    ("resource-refresh", {"resource": "dummy", "node": "node1"}),
+    ("reprobe", {}),
+    ("fencing-device-add", {"id": "dev", "agent": "fence_dummy"}),
+    ("fencing-devices", {}),
+    ("fencing-level-add", {"target": "node2", "index": 1, "devices": ["dev"]}),
+    ("fencing-level-remove", {"target": "node2", "index": 1}),
+    ("fence", {"target": "node2", "action": "off", "timeout": 9}),
+    ("fencing-confirm", {"target": "node2"}),
+    ("fencing-history", {}),
+    ("fencing-history-cleanup", {}),
+    ("fencing-device-remove", {"id": "dev"}),
+    ("resource-add", {"resource": "r", "class": "ocf", "provider": "p", "type": "T"}),
+    ("resource-info", {"resource": "r"}),
+    ("resource-execute", {"resource": "r", "action": "start"}),
+    ("resource-remove", {"resource": "r"}),
+    ("node-purge", {"node": "node2"}),
+]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_our_client_asks_it_as_it_asks_real_daemons(transport: Transport, tmp_path: Path) -> None:
+    imagined = {"resources": [{"id": "dummy"}], "nodes": [{"name": "node2"}]}
+    with cluster_program(transport, {"imagined": imagined}) as program:
+
+        def ask() -> dict[str, Any]:
+            told: dict[str, Any] = {}
+            with bridle.connect("qb:pacemaker") as pacemaker:
+                for name, arguments in OURS:
+                    told[name] = pacemaker.call(name, arguments)
+                graph = pacemaker.call("graph", {"cib": pacemaker.call("cib-query")["cib"]})
+                told["graph"] = graph
+                large = filler(tmp_path, 700).read_text()
+                pacemaker.call(
+                    "cib-modify", {"section": "crm_config", "xml": MAINTENANCE, "can-create": True}
+                )
+                pacemaker.call("cib-replace", {"section": "resources", "xml": large})
+                told["large"] = shape(pacemaker.call("cib-query", {"section": "resources"})["cib"]) == shape(
+                    large
+                )
+            return told
+
+        told = program.where.inside(ask)
+        assert told["large"]
+        assert [one["name"] for one in told["node-list"]["nodes"]] == ["node1", "node2"]
+        assert told["attribute-query"]["values"] == [{"node": "node1", "value": "1"}]
+        assert told["fencing-devices"]["devices"][0]["id"] == "dev"
+        assert [one["state"] for one in told["fencing-history"]["history"]] == ["done", "done"]
+        assert told["resource-execute"]["rc-code"] == 0
+        assert "<transition_graph" in told["graph"]["graph"]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -100,7 +100,7 @@ class Cib:
     ``keep`` before a configuration does, which does not if that raises."""
 
     def __init__(self, root: Node, clock: Callable[[], float]) -> None:
-        self.root = root
+        self.root: Node = root
         self._clock = clock
         self.changed: Callable[[Change], None] = lambda change: None
         self.keep: Callable[[Node], None] = lambda root: None

@@ -23,10 +23,12 @@ from bridle.bundled.cluster.failure import failure
 from bridle.bundled.cluster.fencing_commands import FencingCommands
 from bridle.bundled.cluster.node_commands import NodeCommands
 from bridle.bundled.cluster.resource_commands import ResourceCommands
+from bridle.bundled.cluster.schema import check
 from bridle.bundled.cluster.settings import ClusterSettings
 from bridle.bundled.cluster.tree import Node, copy_of, dump, parse
 from bridle.bundled.cluster.world import World
 from bridle.core.errors import CommandError, ConfigurationError
+from bridle.core.events import EventLog
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.version import VERSION
 from bridle.daemon.channels import ChannelSettings
@@ -36,7 +38,10 @@ from bridle.daemon.files import replace_file
 from bridle.net.endpoint import Endpoint
 from bridle.wire.pacemaker_server import SERVICES
 
-__all__ = ["Cluster"]
+__all__ = ["EVENTS_REMEMBERED", "Cluster"]
+
+EVENTS_REMEMBERED = 50
+"""Events that a reader may come back for. One about a CIB that was replaced holds it twice."""
 
 Transport = Literal["shm", "socket"]
 
@@ -82,6 +87,7 @@ class Cluster(NodeCommands, CibCommands, ResourceCommands, FencingCommands, Daem
         self._began = 0.0
         self._started = False
         self.graphs: int = 0
+        self.events: EventLog = EventLog(EVENTS_REMEMBERED)
         self.world: World = World(ClusterSettings(), "node1", epoch(), publish=self.events.publish)
         self.manager.before_command(self._before)
         self.manager.command_processed(self._after)
@@ -219,21 +225,23 @@ def _read_cib(name: str | None) -> Node | None:
         raise ConfigurationError(f"the CIB cannot be read from {name}: {error}", path=["cib-file"]) from error
     except CommandError as error:
         raise ConfigurationError(f"{name}: {error.text}", path=["cib-file"]) from error
+    try:
+        check(root)
+    except CommandError as error:
+        raise ConfigurationError(f"{name} holds no CIB: {error.text}", path=["cib-file"]) from error
+    return _without_status(root)
+
+
+def _without_status(root: Node) -> Node:
     status = root.find("status")
-    if root.tag != "cib" or root.find("configuration") is None or status is None:
-        raise ConfigurationError(f"{name} holds no CIB", path=["cib-file"])
-    for node in list(status):
+    for node in list(status) if status is not None else ():
+        assert status is not None
         status.remove(node)
     return root
 
 
 def _write_cib(file: Path, root: Node) -> None:
-    kept = copy_of(root)
-    status = kept.find("status")
-    for node in list(status) if status is not None else ():
-        assert status is not None
-        status.remove(node)
     try:
-        replace_file(file, dump(kept).encode() + b"\n")
+        replace_file(file, dump(_without_status(copy_of(root))).encode() + b"\n")
     except OSError as error:
         raise failure(_CIB_SAVE, f"the CIB cannot be written to {file}: {error.strerror}") from error

@@ -8,6 +8,7 @@ the same requests are the same.
 from __future__ import annotations
 
 import errno
+import logging
 import re
 from collections.abc import Callable, Mapping
 
@@ -27,6 +28,7 @@ from bridle.bundled.cluster.resources import Resource, resources
 from bridle.bundled.cluster.settings import ClusterSettings, DeviceSettings, ResourceSettings
 from bridle.bundled.cluster.tree import Node, dump, make
 from bridle.bundled.timetable import Timetable
+from bridle.core.errors import CommandError
 from bridle.core.messages import JSON
 from bridle.wire.pacemaker_messages import FEATURE_SET
 
@@ -34,6 +36,8 @@ __all__ = ["Member", "World", "incident_value"]
 
 DC_VERSION = "2.1.5-bridle"
 """What the CIB says that its controller is."""
+
+_log = logging.getLogger("bridle.cluster")
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 _BATCH = 25
@@ -156,29 +160,35 @@ class World:
         """See that the CIB says what only the cluster knows: its nodes, and what it is itself."""
         self._tending = True
         try:
-            known = {
-                node.get("name"): node.get("value")
-                for node in self.root.iterfind("configuration/crm_config/cluster_property_set/nvpair")
-            }
-            for name, value in (
-                ("have-watchdog", "false"),
-                ("dc-version", DC_VERSION),
-                ("cluster-infrastructure", "corosync"),
-            ):
-                if name not in known:
-                    self._set_property(name, value)
-            for member in self.members.values():
-                self._tell_node(member)
-            quorum = "1" if self.quorate else "0"
-            attributes = {
-                "crm_feature_set": FEATURE_SET,
-                "have-quorum": quorum,
-                "dc-uuid": str(self.members[self.name].id),
-            }
-            if any(self.root.get(name) != value for name, value in attributes.items()):
-                self._write("cib", make("cib", attributes))
+            self._tell_cluster()
+        except CommandError as error:
+            # Nobody has asked for this; what was asked for stands.
+            _log.error("the CIB does not say what the cluster is: %s", error.text)
         finally:
             self._tending = False
+
+    def _tell_cluster(self) -> None:
+        known = {
+            node.get("name"): node.get("value")
+            for node in self.root.iterfind("configuration/crm_config/cluster_property_set/nvpair")
+        }
+        for name, value in (
+            ("have-watchdog", "false"),
+            ("dc-version", DC_VERSION),
+            ("cluster-infrastructure", "corosync"),
+        ):
+            if name not in known:
+                self._set_property(name, value)
+        for member in self.members.values():
+            self._tell_node(member)
+        quorum = "1" if self.quorate else "0"
+        attributes = {
+            "crm_feature_set": FEATURE_SET,
+            "have-quorum": quorum,
+            "dc-uuid": str(self.members[self.name].id),
+        }
+        if any(self.root.get(name) != value for name, value in attributes.items()):
+            self._write("cib", make("cib", attributes))
 
     def _tell_node(self, member: Member) -> None:
         wanted = make("node", {"id": member.id, "uname": member.name})
