@@ -32,6 +32,8 @@ def signature(name: str, value: object) -> str:
     """A name with its parameters, as far as they can be told."""
     try:
         text = f"{name}{inspect.signature(value)}"  # type: ignore[arg-type]
+        # A function that is a default has an address, which is another every time.
+        text = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", text)
         return re.sub(r"(: |-> )'([^']*)'", r"\1\2", text)
     except (TypeError, ValueError):
         return name
