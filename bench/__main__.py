@@ -10,6 +10,7 @@ from bench.bng import bng
 from bench.ctl import ctl
 from bench.dhcp import dhcp
 from bench.large import large
+from bench.libqb import libqb
 from bench.load import LoadError, build
 from bench.machine import Cores, description, version
 from bench.report import as_json, markdown
@@ -33,6 +34,7 @@ SCENARIOS: dict[str, Callable[[Session], None]] = {
     "dhcp": dhcp,
     "ctl": ctl,
     "bng": bng,
+    "libqb": libqb,
 }
 
 PEERS = ("kea-dhcp4", "kea-ctrl-agent")

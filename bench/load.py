@@ -31,7 +31,7 @@ SUCCESS = '"result": 0'
 """What stands in every answer that is right, in Kea's way of writing JSON."""
 
 Mode: TypeAlias = Literal[
-    "unix-connect", "unix-keep", "unix-pipe", "http", "binrpc-connect", "binrpc", "binrpc-udp"
+    "unix-connect", "unix-keep", "unix-pipe", "http", "binrpc-connect", "binrpc", "binrpc-udp", "libqb"
 ]
 
 

@@ -12,18 +12,28 @@ import sys
 from pathlib import Path
 
 import bridle
+import bridle.pacemaker
 
 PAGE = Path(__file__).with_name("reference.md")
 HEAD = """# Reference
 
-The public names of `bridle`, in the order in which one meets them. Written by `make docs` from the code.
+The public names of `bridle`, in the order in which one meets them, then those of `bridle.pacemaker`.
+Written by `make docs` from the code.
 """
+
+ALIASES = {
+    "JSON": "What an argument or an answer is made of: JSON values.",
+    "pacemaker.IPCCallback": "A function that is called with the connection, the event, and the user data "
+    "that it was registered with.",
+}
 
 
 def signature(name: str, value: object) -> str:
     """A name with its parameters, as far as they can be told."""
     try:
         text = f"{name}{inspect.signature(value)}"  # type: ignore[arg-type]
+        # A function that is a default has an address, which is another every time.
+        text = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", text)
         return re.sub(r"(: |-> )'([^']*)'", r"\1\2", text)
     except (TypeError, ValueError):
         return name
@@ -46,11 +56,11 @@ def describe(name: str, value: object) -> list[str]:
     lines = [f"## `{name}`", ""]
     doc = inspect.getdoc(value) or ""
     if not inspect.isclass(value) and not inspect.isroutine(value):
-        return [*lines, "What an argument or an answer is made of: JSON values.", ""]
+        return [*lines, ALIASES[name], ""]
     if isinstance(value, type) and issubclass(value, enum.Enum):
         lines += [doc, "", *(f"* `{member.name}` = {member.value}" for member in value), ""]
         return lines
-    lines += ["```python", signature(name, value), "```", "", doc, ""]
+    lines += ["```python", signature(name.rpartition(".")[2], value), "```", "", doc, ""]
     if inspect.isclass(value):
         for member_name, member in members(value):
             text = inspect.getdoc(member) or ""
@@ -66,6 +76,8 @@ def page() -> str:
     lines = [HEAD]
     for name in bridle.__all__:
         lines += describe(name, getattr(bridle, name))
+    for name in bridle.pacemaker.__all__:
+        lines += describe(f"pacemaker.{name}", getattr(bridle.pacemaker, name))
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -98,6 +98,8 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
+    if name == "pacemaker":
+        return importlib.import_module("bridle.pacemaker")
     if name not in _HOMES:
         raise AttributeError(f"module 'bridle' has no attribute {name!r}")
     value: object = getattr(importlib.import_module(_HOMES[name]), name)

@@ -195,6 +195,10 @@ IN_AGENT = {
         '"control-sockets": {\n"a": { "socket-type": "fifo" } }',
         "Mandatory 'socket-name' parameter missing ({f}:2.6)",
     ),
+    "name of a daemon of Pacemaker's": (
+        '"control-sockets": {\n"a": { "socket-type": "pacemaker", "socket-name": "' + 108 * "x" + '" } }',
+        "'qb:" + 108 * "x" + "': a name has 107 bytes at the most ({f}:2.6)",
+    ),
     "service port": (
         '"control-sockets": {\n"a": { "socket-type": "http", "socket-port": 0 } }',
         "out of range value (0) specified for parameter 'socket-port' ({f}:2.46)",
@@ -420,3 +424,13 @@ def test_a_mistake_in_a_controller_is_told_with_its_place(tmp_path: Path, line: 
     with pytest.raises(bridle.ConfigurationError) as caught:
         read_settings(read_file(str(file), "Control-agent"))
     assert says in str(caught.value).replace(str(file), "FILE")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [(None, "pacemaker"), ("", "pacemaker"), ("crmd", "crmd"), ("thermostat", "thermostat")]
+)
+def test_services_of_pacemaker(name: str | None, path: str) -> None:
+    service = {"socket-type": "pacemaker", **({} if name is None else {"socket-name": name})}
+    document = Document({"Control-agent": {"control-sockets": {"cluster": service}}})
+    (found,) = read_settings(document).services
+    assert found.endpoint == Endpoint("qb", "pacemaker", path=path)

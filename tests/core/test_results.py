@@ -150,3 +150,15 @@ def test_exit_statuses_beside_the_results_are_those_of_sysexits() -> None:
         "FORBIDDEN": 77,
         "INTERRUPTED": 130,
     }
+
+
+@pytest.mark.parametrize(
+    ("code", "result"),
+    [
+        (errno.ENODEV, Result.EMPTY),
+        (errno.ENOTUNIQ, Result.CONFLICT),
+        (errno.EPROTONOSUPPORT, Result.UNSUPPORTED),
+    ],
+)
+def test_other_numbers_that_pacemaker_has_for_the_same(code: int, result: Result) -> None:
+    assert from_errno(code) is result

@@ -146,7 +146,7 @@ async def test_a_path_where_another_listens_is_refused(path: Path, commands: Com
     [
         ("udp:127.0.0.1:0", "cannot listen on 'udp:127.0.0.1:0': kea travels on unix, tcp, http, https"),
         ("unixd:/run/x", "cannot listen on 'unixd:/run/x': kea travels on"),
-        ("qb:crmd", "unknown dialect 'pacemaker'"),
+        ("kea+qb:crmd", "cannot listen on 'kea+qb:crmd': kea travels on"),
         ("binrpc+http://127.0.0.1:0", "cannot listen on 'binrpc+http://127.0.0.1:0': binrpc travels on"),
         ("sctp:127.0.0.1:0", "unknown transport 'sctp'"),
         ("nonsense", "is not TRANSPORT:ADDRESS"),

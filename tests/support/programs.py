@@ -41,7 +41,17 @@ POLL_SECONDS = 0.01
 
 
 def find(name: str) -> Path | None:
-    """The path of a program, or of the interpreter that can import a peer library; None: it is missing."""
+    """The path of a program or of a C header, or of the interpreter that can import a peer library; None: it
+    is missing."""
+    if name.endswith(".h"):
+        return next(
+            (
+                path
+                for path in (Path("/usr/include", name), Path("/usr/local/include", name))
+                if path.exists()
+            ),
+            None,
+        )
     if name in PACKAGES:
         return _interpreter_with(name, ENVIRONMENTS / PACKAGES[name])
     databases = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")))

@@ -3,7 +3,8 @@ more.
 
 A ``control-sockets`` entry may have any name. Beyond Kea's ``unix`` it may be ``http`` or ``https`` (with
 ``socket-address`` and ``socket-port``, for Kea ≥ 2.7.2), ``binrpc`` or ``fifo`` (with Kamailio's address as
-``socket-name``), ``bngblaster``, or name any ``endpoint`` of the client; ``timeout`` (seconds) and
+``socket-name``), ``bngblaster``, ``pacemaker`` (with the name that one daemon listens under, or all of
+them without a ``socket-name``), or name any ``endpoint`` of the client; ``timeout`` (seconds) and
 ``connections`` bound what the agent does with it.
 
 ``bngblaster-controller`` asks for BNG Blaster's controller: the ``directory`` of its instances, the
@@ -36,6 +37,9 @@ __all__ = ["AgentSettings", "agent_channels", "describe", "read_settings"]
 
 ROOT = "Control-agent"
 REALM = "kea-control-agent"
+
+# The service that stands for all of Pacemaker's daemons.
+_ALL_DAEMONS = "pacemaker"
 
 _Grammar = Mapping[str, "type | tuple[type, ...]"]
 _NUMBER = (int, float)
@@ -204,6 +208,9 @@ class _Reader:
             return Endpoint("unix", "kea" if kind == "unix" else "bngblaster", path=name)
         if kind in ("binrpc", "fifo"):
             return self._kamailio("fifo" if kind == "fifo" else "binrpc", service, path)
+        if kind == "pacemaker":
+            # Without a name all daemons are meant, each by the commands that it has.
+            return Endpoint("qb", "pacemaker", path=str(service.get("socket-name") or _ALL_DAEMONS))
         if kind in ("http", "https"):
             # Whoever names certificates wants TLS, as a listener that names them speaks it.
             kind = "https" if service.get("trust-anchor") else kind

@@ -12,9 +12,9 @@ from typing import Generic, Protocol
 
 import msgspec
 
-from bridle.client.calls import authorization, conversation, is_delimited, one
+from bridle.client.calls import authorization, one
 from bridle.client.exchange import A, Q
-from bridle.client.pool import Pool
+from bridle.client.pool import Pool, Pooled, command_pool
 from bridle.core.errors import ArgumentError, DeadlineExceeded, RemoteProtocolError, TransportError
 from bridle.core.messages import Command, Response
 from bridle.core.results import Result
@@ -97,7 +97,7 @@ class _Turns:
 class _PooledService(abc.ABC, Generic[Q, A]):
     """A service with connections of its own, so many commands at a time, and a deadline for each."""
 
-    def __init__(self, settings: ServiceSettings, pool: Pool[Q, A]) -> None:
+    def __init__(self, settings: ServiceSettings, pool: Pooled[Q, A]) -> None:
         self.settings = settings
         self._turns = _Turns(settings.connections)
         self._closed = False
@@ -194,14 +194,7 @@ class DialectService(_PooledService[Command, Sequence[Response]]):
     """A service that speaks another dialect: commands and answers cross by the table of results."""
 
     def __init__(self, settings: ServiceSettings, tls: ssl.SSLContext | None = None) -> None:
-        endpoint = settings.endpoint
-        pool: Pool[Command, Sequence[Response]] = Pool(
-            endpoint,
-            lambda reply="": conversation(endpoint, {}, keep=True, reply=reply),
-            tls,
-            delimited=is_delimited(endpoint),
-        )
-        super().__init__(settings, pool)
+        super().__init__(settings, command_pool(settings.endpoint, {}, tls))
 
     def _question(self, command: Command) -> Command:
         return Command(command.name, command.arguments, command.peer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ __all__ = ["command"]
 # Daemons that come with Bridle, by the name that ``bridle run`` takes.
 _BUNDLED: dict[str, str] = {
     "bng": "bridle.bundled.bng.bng:Bng",
+    "cluster": "bridle.bundled.cluster.cluster:Cluster",
     "d2": "bridle.bundled.ddns.d2:D2",
     "dhcp4": "bridle.bundled.dhcp.dhcp4:Dhcp4",
     "dhcp6": "bridle.bundled.dhcp.dhcp6:Dhcp6",
@@ -34,6 +36,10 @@ _BUNDLED: dict[str, str] = {
 @click.option("-c", "file", metavar="FILE", help="The configuration file.")
 @click.option("-p", "port", type=click.IntRange(1, 65535), help="The port that dhcp4, dhcp6 or d2 serves on.")
 @click.option("-S", "socket", metavar="PATH", help="The control socket of bng, as BNG Blaster has it.")
+@click.option(
+    "--transport", type=click.Choice(["shm", "socket"]), help="How libqb carries the messages of cluster."
+)
+@click.option("--node", metavar="NAME", help="The name of cluster's node; by default the host's.")
 @click.option("-d", "debug", is_flag=True, help="Log in detail.")
 @allow_unauthenticated_option
 def command(
@@ -42,14 +48,17 @@ def command(
     file: str | None,
     port: int | None,
     socket: str | None,
+    transport: str | None,
+    node: str | None,
     debug: bool,
     allow_unauthenticated: bool,
 ) -> int:
     """Run a daemon until shutdown, SIGTERM or Ctrl-C. SIGHUP reads its configuration file again.
 
-    NAME is a daemon that comes with Bridle: dhcp4, dhcp6 or d2, with Kea's configuration, or bng, with BNG
-    Blaster's. MODULE:CLASS names a subclass of bridle.Daemon. It listens on each ENDPOINT, and on the control
-    sockets that its configuration file names.
+    NAME is a daemon that comes with Bridle: dhcp4, dhcp6 or d2, with Kea's configuration; bng, with BNG
+    Blaster's; or cluster, which listens under the names of Pacemaker's daemons. MODULE:CLASS names a subclass
+    of bridle.Daemon. It listens on each ENDPOINT, and on the control sockets that its configuration file
+    names.
 
     \b
     Examples:
@@ -57,13 +66,14 @@ def command(
       bridle run examples.thermostat:Thermostat unix:/tmp/thermostat.sock
       bridle run dhcp4 -c FILE binrpc+unix:/run/ctl binrpc+tcp:127.0.0.1:2046
       bridle run bng -c bng.json -S /run/bng.sock
+      bridle run cluster --node node1
     """
     log_to_stderr("DEBUG" if debug else "INFO")
     try:
-        daemon = _make(_find(name), port)
+        daemon = _make(_find(name), {"port": port, "transport": transport, "node": node})
     except BridleError as error:
         raise Failure(str(error), ExitStatus.ERROR) from error
-    if not endpoints and file is None and socket is None:
+    if not endpoints and file is None and socket is None and name != "cluster":
         raise click.UsageError("nobody could reach it: name an ENDPOINT, or a configuration file with -c")
     if socket is not None:
         endpoints = (*endpoints, f"bngblaster+unix:{socket}")
@@ -77,12 +87,22 @@ def command(
     return 0
 
 
-def _make(cls: type[Daemon], port: int | None) -> Daemon:
-    if port is None:
-        return cls()
-    if "port" not in inspect.signature(cls.__init__).parameters:
-        raise click.UsageError(f"{cls.__name__} serves on no port: -p is for dhcp4, dhcp6 and d2")
-    return cls(port=port)
+# What some daemons take, and which of those that come with Bridle do.
+_TAKERS = {
+    "port": "-p is for dhcp4, dhcp6 and d2",
+    "transport": "--transport is for cluster",
+    "node": "--node is for cluster",
+}
+
+
+def _make(cls: type[Daemon], options: Mapping[str, object]) -> Daemon:
+    given = {name: value for name, value in options.items() if value is not None}
+    taken = inspect.signature(cls.__init__).parameters
+    for name in given:
+        if name not in taken:
+            what = "serves on no port" if name == "port" else f"takes no {name}"
+            raise click.UsageError(f"{cls.__name__} {what}: {_TAKERS[name]}")
+    return cls(**given)
 
 
 def _find(name: str) -> type[Daemon]:

@@ -8,17 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from bridle.client import TIMEOUT
-from bridle.client.calls import (
-    as_endpoint,
-    authorization,
-    conversation,
-    is_delimited,
-    is_pipelined,
-    make_command,
-    one,
-    value_of,
-)
-from bridle.client.pool import Pool
+from bridle.client.calls import as_endpoint, authorization, is_pipelined, make_command, one, value_of
+from bridle.client.pool import command_pool
 from bridle.core.messages import JSON, Command, Response
 from bridle.net.endpoint import Endpoint
 
@@ -44,13 +35,7 @@ class AsyncClient:
     ) -> None:
         self.endpoint: Endpoint = as_endpoint(endpoint)
         self.timeout = timeout
-        headers = authorization(self.endpoint, user, password)
-        self._pool: Pool[Command, Sequence[Response]] = Pool(
-            self.endpoint,
-            lambda reply="": conversation(self.endpoint, headers, keep=True, reply=reply),
-            tls,
-            delimited=is_delimited(self.endpoint),
-        )
+        self._pool = command_pool(self.endpoint, authorization(self.endpoint, user, password), tls)
 
     async def call(
         self, name: str, arguments: JSON = None, *, service: str | None = None, timeout: float | None = None

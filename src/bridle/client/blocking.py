@@ -39,6 +39,8 @@ from bridle.net.endpoint import Endpoint
 if TYPE_CHECKING:
     import ssl
 
+    from bridle.client.pacemaker import PacemakerChannel
+
 __all__ = ["Client"]
 
 C = TypeVar("C", bound="Client")
@@ -58,7 +60,7 @@ class Client:
     ) -> None:
         self.endpoint: Endpoint = as_endpoint(endpoint)
         self.timeout = timeout
-        self._channel = _Channel(self.endpoint, authorization(self.endpoint, user, password), tls)
+        self._channel = _open_channel(self.endpoint, authorization(self.endpoint, user, password), tls)
 
     def call(
         self, name: str, arguments: JSON = None, *, service: str | None = None, timeout: float | None = None
@@ -139,6 +141,16 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _open_channel(
+    endpoint: Endpoint, headers: Mapping[str, str], tls: ssl.SSLContext | None
+) -> _Channel | PacemakerChannel:
+    if endpoint.transport != "qb":
+        return _Channel(endpoint, headers, tls)
+    from bridle.client.pacemaker import PacemakerChannel
+
+    return PacemakerChannel(endpoint)
 
 
 class _Channel:

@@ -39,6 +39,8 @@ BACKLOG_PAUSE = 0.01
 
 TLS_OPTIONS = ("ca", "cert", "key")
 """Options of an endpoint that say whom a client trusts, and what it shows."""
+# Bytes of the name of an abstract socket, without its first NUL.
+_NAME_BYTES = 107
 
 Services = str | Sequence[str] | None
 
@@ -53,6 +55,10 @@ def as_endpoint(endpoint: str | Endpoint) -> Endpoint:
         if endpoint.startswith(("/", "./", "../")):
             endpoint = f"unix:{endpoint}"
         endpoint = Endpoint.parse(endpoint)
+    if (endpoint.transport, endpoint.dialect) == ("qb", "pacemaker"):
+        if len(endpoint.path.encode("utf-8", "surrogateescape")) > _NAME_BYTES or "\0" in endpoint.path:
+            raise EndpointError(f"'{endpoint}': a name has {_NAME_BYTES} bytes at the most")
+        return endpoint
     transports = dialect(endpoint.dialect).transports
     if endpoint.transport not in transports:
         known = ", ".join(transports)

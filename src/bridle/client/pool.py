@@ -6,10 +6,17 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Generic, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
-from bridle.client.calls import BACKLOG_PAUSE, context_of, is_secured, server_name
+from bridle.client.calls import (
+    BACKLOG_PAUSE,
+    context_of,
+    conversation,
+    is_delimited,
+    is_secured,
+    server_name,
+)
 from bridle.client.connecting import DATAGRAMS, FifoCarrier, NamedSocket, set_deadline
 from bridle.client.exchange import (
     READ_SIZE,
@@ -22,19 +29,55 @@ from bridle.client.exchange import (
     reason_of,
 )
 from bridle.core.errors import DeadlineExceeded, RemoteProtocolError, TransportError
+from bridle.core.messages import Command, Response
 from bridle.net.endpoint import Endpoint
 from bridle.net.poller import Poller
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "Pooled", "command_pool"]
+
+_Q = TypeVar("_Q", contravariant=True)
+_A = TypeVar("_A", covariant=True)
 
 # Connections that wait for another call; more are closed when their call is done.
 IDLE_CONNECTIONS = 32
 # Seconds after which a kept connection is not trusted any more: servers close theirs after 30 (HTTP) or 60,
 # and a question that crosses the end would be lost.
 IDLE_TIME = 20.0
+
+
+class Pooled(Protocol[_Q, _A]):
+    """What asks questions of one endpoint, over connections that it keeps."""
+
+    async def exchange(self, question: _Q, timeout: float, /) -> _A:
+        """Ask a question and wait for its answer, ``timeout`` seconds at the most."""
+        ...
+
+    async def exchange_many(self, questions: Sequence[_Q], timeout: float, /) -> Sequence[_A]:
+        """Ask several questions; the answers come in their order."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        ...
+
+
+def command_pool(
+    endpoint: Endpoint, headers: Mapping[str, str], tls: ssl.SSLContext | None = None
+) -> Pooled[Command, Sequence[Response]]:
+    """The connections on which commands are called at ``endpoint``."""
+    if endpoint.transport == "qb":
+        from bridle.client.pacemaker_pool import PacemakerPool
+
+        return PacemakerPool(endpoint)
+    return Pool(
+        endpoint,
+        lambda reply="": conversation(endpoint, headers, keep=True, reply=reply),
+        tls,
+        delimited=is_delimited(endpoint),
+    )
 
 
 class Pool(Generic[Q, A]):

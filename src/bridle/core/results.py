@@ -69,7 +69,12 @@ TABLE: tuple[Row, ...] = (
 _ERROR = TABLE[Result.ERROR]
 _BY_RESULT = {int(line.result): line for line in TABLE}
 _BY_FAULT = {line.fault: line.result for line in TABLE if line.fault is not None}
-_BY_ERRNO = {line.errno: line.result for line in TABLE}
+_BY_ERRNO = {line.errno: line.result for line in TABLE} | {
+    # Pacemaker has more than one number for these: the fencer and the executor say ENODEV.
+    errno.ENODEV: Result.EMPTY,
+    errno.ENOTUNIQ: Result.CONFLICT,
+    errno.EPROTONOSUPPORT: Result.UNSUPPORTED,
+}
 _BY_HTTP = {line.http: line.result for line in TABLE}
 
 

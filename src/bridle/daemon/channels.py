@@ -56,6 +56,7 @@ _KAMAILIO_OPTIONS: Mapping[str, type] = {
     "allow-world-writable": bool,
 }
 _KAMAILIO_KEYS = _UNIX_KEYS.union(_KAMAILIO_OPTIONS, _TLS, {"allow-unauthenticated"})
+_PACEMAKER_KEYS = _UNIX_KEYS.union({"transport"})
 _OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "date", "transfer-encoding"})
 _HTTP_KEYS = frozenset(
     {
@@ -103,6 +104,8 @@ class ChannelSettings(msgspec.Struct, frozen=True):
         endpoint = self.endpoint
         if endpoint.transport in ("unix", "unixd", "fifo"):
             return ("path", endpoint.path, 0)
+        if endpoint.transport == "qb":
+            return ("qb", endpoint.path, 0)
         return ("udp" if endpoint.transport == "udp" else "tcp", endpoint.host, endpoint.port)
 
 
@@ -182,6 +185,8 @@ def _read_one(item: JSON, path: list[str | int], document: Document, root: str) 
         return found
     if kind in ("binrpc", "fifo"):
         return _read_kamailio("fifo" if kind == "fifo" else "binrpc", item, path, document)
+    if kind == "pacemaker":
+        return _read_pacemaker(item, path, document)
     raise ConfigurationError(f"Invalid 'socket-type' parameter value {kind}")
 
 
@@ -222,6 +227,18 @@ def _read_tls(
     except ConfigurationError as error:
         raise document.placed(error) from error
     return tls, tuple(str(item.get(key, "")) for key in _TLS)
+
+
+def _read_pacemaker(item: Mapping[str, JSON], path: list[str | int], document: Document) -> ChannelSettings:
+    """A libqb service: ``socket-name`` is its name, ``transport`` is ``shm`` or ``socket``."""
+    _check_keys(item, _PACEMAKER_KEYS, "PACEMAKER", path, document)
+    name = item.get("socket-name")
+    if not isinstance(name, str) or not name:
+        raise document.error("Mandatory 'socket-name' parameter missing", path)
+    transport = item.get("transport", "shm")
+    if transport not in ("shm", "socket"):
+        raise document.error("transport is 'shm' or 'socket'", [*path, "transport"])
+    return ChannelSettings(Endpoint("qb", "pacemaker", path=name, options=(("transport", str(transport)),)))
 
 
 def _option(value: JSON) -> str:

@@ -11,7 +11,6 @@ import hashlib
 import inspect
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path as FilePath
@@ -24,6 +23,7 @@ from bridle.core.messages import JSON
 from bridle.daemon.access import read_guard_settings
 from bridle.daemon.channels import ChannelSettings, ControlChannels, check_safety, governed
 from bridle.daemon.document import Document, read_file
+from bridle.daemon.files import replace_file
 from bridle.daemon.guarding import Guards
 from bridle.wire import kea_json
 
@@ -299,7 +299,7 @@ class ConfigurationOwner:
         value = self.held.value
         data = kea_json.encode_pretty(value if self._daemon.rootless else {self._daemon.root: value})
         try:
-            await asyncio.to_thread(_replace_file, target, data)
+            await asyncio.to_thread(replace_file, target, data)
         except OSError as error:
             raise ConfigurationError(
                 f"Error during config-write: Unable to open file {shown} for writing: {error.strerror}"
@@ -330,25 +330,3 @@ def configuration_hash(root: str, value: dict[str, JSON]) -> str:
     """SHA-256 of the configuration's one-line text, in capital hex digits, as Kea ≥ 2.4 makes it
     (``facts/kea.md`` §4)."""
     return hashlib.sha256(kea_json.encode({root: value})).hexdigest().upper()
-
-
-def _replace_file(target: FilePath, data: bytes) -> None:
-    if target.is_dir():
-        raise IsADirectoryError(21, "Is a directory")
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o640
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        FilePath(temporary).replace(target)
-    except BaseException:
-        FilePath(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -53,6 +53,10 @@ class Document:
             return self._source.locate_key([*self._prefix, *path])
         return self.locate(path)
 
+    def changed(self, value: dict[str, JSON]) -> Document:
+        """The same place with another value, whose parts stand where those of this one do."""
+        return Document(value, self._source, self._prefix)
+
     def error(self, text: str, path: Path) -> ConfigurationError:
         """An error about the value at ``path``, with its position."""
         return ConfigurationError(text, path=path, position=self.locate(path))

@@ -119,6 +119,7 @@ async def serve(
         name=daemon.root,
         version=daemon.version,
         allow_unauthenticated=allow_unauthenticated,
+        events=daemon.events,
     )
     guards = Guards(daemon, server)
     owner = ConfigurationOwner(daemon, configuration_file, guards=guards)

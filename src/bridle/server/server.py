@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bridle.core.errors import BridleError, EndpointError
+from bridle.core.events import EventLog
 from bridle.core.manager import NO_OTHERS, CommandDefinition, CommandManager, Outcome
 from bridle.core.messages import Command
 from bridle.core.version import VERSION
@@ -45,7 +46,7 @@ class Server:
 
     ``answer`` answers HTTP commands in the manager's place; ``banner`` is what a browser reads that looks
     at an HTTP channel, or says so each time. ``name`` and ``version`` are the daemon's, for the dialects that
-    have methods to ask for them.
+    have methods to ask for them. ``events`` are told on the channels that have a form for events.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Server:
         name: str = "bridle",
         version: str = VERSION,
         allow_unauthenticated: bool = False,
+        events: EventLog | None = None,
     ) -> None:
         self._manager = manager
+        self._events = events
         self._name = name
         self._version = version
         self._began = time.time()
@@ -96,6 +99,13 @@ class Server:
         settings, certificates = self._read(endpoint, options, settings or HttpSettings())
         if endpoint.transport in ("http", "https") and endpoint.dialect == "kea":
             channel = await self._listen_on_http(endpoint, options, settings)
+        elif endpoint.transport == "qb" and endpoint.dialect == "pacemaker":
+            # Loaded only here: a daemon on a unix socket needs none of it.
+            from bridle.server.qb import open_qb
+
+            channel = await open_qb(endpoint, self._guarded(), self._events)
+        elif endpoint.dialect == "pacemaker":
+            raise EndpointError(f"cannot listen on '{endpoint}': pacemaker travels on qb")
         else:
             channel = await self._listen_on_socket(endpoint, options, settings)
         self._channels.append(channel)

@@ -13,7 +13,7 @@ from bridle.bundled.bng.flow import Flow
 from bridle.bundled.bng.peer import Peer
 from bridle.bundled.bng.session import Session
 from bridle.bundled.bng.settings import BngSettings
-from bridle.bundled.bng.timetable import Timetable
+from bridle.bundled.timetable import Timetable
 
 __all__ = ["Group", "Groups", "Igmp", "ZappingStatistics"]
 

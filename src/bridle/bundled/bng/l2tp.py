@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bridle.bundled.bng.flow import Flow
 from bridle.bundled.bng.settings import BngSettings, LacSettings, LnsSettings
-from bridle.bundled.bng.timetable import Timetable
+from bridle.bundled.timetable import Timetable
 
 __all__ = ["Lns", "Tunnel", "TunnelSession"]
 

@@ -18,8 +18,8 @@ from bridle.bundled.bng.peer import REFUSED, Peer
 from bridle.bundled.bng.session import Session
 from bridle.bundled.bng.settings import BngSettings
 from bridle.bundled.bng.tally import Tally
-from bridle.bundled.bng.timetable import Timetable
 from bridle.bundled.bng.traffic import Traffic
+from bridle.bundled.timetable import Timetable
 
 __all__ = ["Negotiation", "Request"]
 

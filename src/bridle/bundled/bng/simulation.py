@@ -20,8 +20,8 @@ from bridle.bundled.bng.session import Access, Interface, Session
 from bridle.bundled.bng.settings import BngSettings
 from bridle.bundled.bng.streams import Stream, make_streams
 from bridle.bundled.bng.tally import Tally
-from bridle.bundled.bng.timetable import Timetable
 from bridle.bundled.bng.traffic import Traffic
+from bridle.bundled.timetable import Timetable
 from bridle.core.errors import ConfigurationError
 
 __all__ = ["Simulation"]

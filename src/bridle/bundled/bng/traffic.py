@@ -13,7 +13,7 @@ from bridle.bundled.bng.flow import FAMILIES, Count, Flow, Line
 from bridle.bundled.bng.session import Session
 from bridle.bundled.bng.settings import BngSettings
 from bridle.bundled.bng.tally import Tally
-from bridle.bundled.bng.timetable import Timetable
+from bridle.bundled.timetable import Timetable
 
 __all__ = ["DIRECTIONS", "SessionFlow", "Totals", "Traffic"]
 
