@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -362,3 +363,6 @@ class SessionTable(RuleBasedStateMachine):
 
 
 TestSessionTable = SessionTable.TestCase
+
+# Many steps are many commands: on a machine that others keep busy they take longer than a test mostly may.
+pytestmark = pytest.mark.timeout(180)
