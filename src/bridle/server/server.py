@@ -161,9 +161,7 @@ class Server:
         else:
             execute, mode = self._guarded(), SOCKET_MODE
         check = self._checker(endpoint, settings)
-        return await open_channel(
-            endpoint, options, known, execute, mode, settings, check, self._asks_groups
-        )
+        return await open_channel(endpoint, options, known, execute, mode, settings, check, self._asks_groups)
 
     def use_guard(self, guard: Guard | None) -> None:
         """Ask this guard about every command from now on, on all channels; None: nobody."""
