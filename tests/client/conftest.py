@@ -17,9 +17,10 @@ from tests.support.loops import LOOPS
 from tests.support.servers import WIRES, Site
 
 on_unix = pytest.mark.parametrize("site", ["unix"], indirect=True)
-on_http = pytest.mark.parametrize("site", ["http", "https"], indirect=True)
+on_http = pytest.mark.parametrize("site", ["http", "http+unix", "https"], indirect=True)
+on_ports = pytest.mark.parametrize("site", ["http", "https"], indirect=True)
 on_tls = pytest.mark.parametrize("site", ["https"], indirect=True)
-without_tls = pytest.mark.parametrize("site", ["unix", "http"], indirect=True)
+without_tls = pytest.mark.parametrize("site", ["unix", "http", "http+unix"], indirect=True)
 
 
 class Caller(Protocol):

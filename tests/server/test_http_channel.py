@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Mapping
+import os
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -61,12 +62,28 @@ class Web:
         return Reply(int(lines[0].split()[1]), found, await self._reader.readexactly(length))
 
 
+_ENDPOINT = "http://127.0.0.1:0"
+_place = [_ENDPOINT]
+
+
+@pytest.fixture(params=["port", "file"], autouse=True)
+def place(request: pytest.FixtureRequest, short_path: Path) -> Iterator[str]:
+    """Where channels listen: all that is said here holds on a port as on a unix socket."""
+    _place[0] = _ENDPOINT if request.param == "port" else f"http+unix:{short_path}/s"
+    yield _place[0]
+    _place[0] = _ENDPOINT
+
+
 @asynccontextmanager
 async def web(server: Server, settings: HttpSettings | None = None) -> AsyncIterator[tuple[Web, Channel]]:
     """A channel of the server, and a connection to it."""
     try:
-        channel = await server.listen("http://127.0.0.1:0", settings)
-        reader, writer = await asyncio.open_connection("127.0.0.1", channel.endpoint.port)
+        channel = await server.listen(_place[0], settings)
+        endpoint = channel.endpoint
+        if endpoint.transport == "unix":
+            reader, writer = await asyncio.open_unix_connection(endpoint.path)
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
         try:
             yield Web(reader, writer), channel
         finally:
@@ -313,7 +330,9 @@ async def test_who_was_refused_may_try_again_on_the_same_connection(
 
 
 @on_every_loop
-async def test_the_peer_of_a_command_has_the_user_who_was_vouched_for(guarded: HttpSettings) -> None:
+async def test_the_peer_of_a_command_has_the_user_who_was_vouched_for(
+    guarded: HttpSettings, place: str
+) -> None:
     seen: list[Peer] = []
     manager = CommandManager()
 
@@ -325,7 +344,12 @@ async def test_the_peer_of_a_command_has_the_user_who_was_vouched_for(guarded: H
         await client.ask(b'{ "command": "who" }', basic("admin", "1234"))
         await client.ask(b'{ "command": "who" }', basic("guest", ""))
     assert [peer.user for peer in seen] == ["admin", "guest"]
-    assert {(peer.transport, peer.address) for peer in seen} == {("http", "127.0.0.1")}
+    if place == _ENDPOINT:
+        assert {(peer.transport, peer.address, peer.uid) for peer in seen} == {("http", "127.0.0.1", None)}
+        return
+    path = place.removeprefix("http+unix:")
+    known = {(peer.transport, peer.address, peer.pid, peer.uid, peer.groups) for peer in seen}
+    assert known == {("http+unix", path, os.getpid(), os.getuid(), None)}, "nobody asked for the groups"
 
 
 @pytest.fixture(scope="module")
@@ -407,7 +431,10 @@ async def test_a_token_lets_in_as_its_user_and_in_its_role(tmp_path: Path) -> No
         assert refused.headers["www-authenticate"] == 'Basic realm="r", Bearer realm="r"'
         assert (await client.ask(ask, {**JSON, "Authorization": f"Basic {token}"})).status == 401
         assert (await client.ask(ask, basic("admin", "1234"))).status == 200
-    assert [(peer.user, peer.role) for peer in seen] == [("builder", "reader")] * 3 + [("admin", None)]
+    assert [(peer.user, peer.role, peer.token) for peer in seen] == [
+        *[("builder", "reader", "ci")] * 3,
+        ("admin", None, None),
+    ]
 
 
 @on_every_loop

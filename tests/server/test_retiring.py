@@ -66,3 +66,29 @@ async def test_who_has_connected_before_an_http_channel_goes_is_still_answered()
         for client in clients:
             client.close()
         await server.close()
+
+
+@on_every_loop
+async def test_who_has_connected_before_http_on_a_unix_socket_goes_is_still_answered(
+    short_path: Path,
+) -> None:
+    server = bridle.Server(bridle.CommandManager())
+    channel = await server.listen(f"http+unix:{short_path}/s")
+    body = b'{ "command": "list-commands" }'
+    request = b"POST / HTTP/1.1\r\nHost: any\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(50)]
+    try:
+        for client in clients:
+            client.connect(f"{short_path}/s")
+            client.sendall(request + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            client.setblocking(False)
+        server.retire(channel)
+        assert list(short_path.iterdir()) == [], "neither the socket nor its lock is left"
+        for client in clients:
+            answer = await receive_all(client)
+            assert answer.startswith(b"HTTP/1.1 200 OK")
+            assert b'"list-commands"' in answer
+    finally:
+        for client in clients:
+            client.close()
+        await server.close()

@@ -22,6 +22,7 @@ from bridle import JSON, CommandManager, Server
 from bridle.server import HttpSettings
 
 __all__ = [
+    "FILES",
     "WIRES",
     "Guest",
     "ScriptedServer",
@@ -37,7 +38,8 @@ __all__ = [
     "until_it_leaves",
 ]
 
-WIRES = ("unix", "http", "https")
+WIRES = ("unix", "http", "http+unix", "https")
+FILES = ("unix", "http+unix")
 
 SECONDS = 15.0
 """How long a thread here waits for anything: longer than a test's deadlines, less than a test may take."""
@@ -184,11 +186,11 @@ class Site:
 
     def listen(self, backlog: int = 128) -> tuple[socket.socket, str]:
         """A listening socket, and its endpoint."""
-        if self.wire == "unix":
+        if self.wire in FILES:
             path = self.directory / f"{len(list(self.directory.iterdir()))}.sock"
             listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listening.bind(str(path))
-            endpoint = f"unix:{path}"
+            endpoint = f"{self.wire}:{path}"
         else:
             listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             listening.bind(("127.0.0.1", 0))
@@ -213,7 +215,8 @@ class Site:
     def served(self, manager: CommandManager, settings: HttpSettings | None = None) -> Iterator[str]:
         """A real server for the commands of a manager; its endpoint."""
         settings = settings or HttpSettings(tls=self.server_tls)
-        wanted = f"unix:{self.directory / 'served'}" if self.wire == "unix" else f"{self.wire}://127.0.0.1:0"
+        place = self.directory / "served"
+        wanted = f"{self.wire}:{place}" if self.wire in FILES else f"{self.wire}://127.0.0.1:0"
         with served(manager, wanted, settings) as endpoint:
             yield endpoint
 

@@ -276,7 +276,8 @@ def test_answers_are_cut_apart_in_time_in_proportion_to_their_length() -> None:
 )
 def test_a_reply_that_is_not_200_says_why_there_are_no_answers(status: int, body: bytes, text: str) -> None:
     (response,) = decode_reply(status, body)
-    assert (response.result, response.text, response.arguments) == (Result.ERROR, text, UNSET)
+    result = Result.FORBIDDEN if status == 403 else Result.ERROR
+    assert (response.result, response.text, response.arguments) == (result, text, UNSET)
 
 
 def served(data: bytes) -> HttpRequest:
@@ -313,6 +314,10 @@ def test_a_client_sends_what_a_server_takes() -> None:
 )
 def test_a_client_names_the_host(host: str, field: str) -> None:
     assert served(KeaHttpClient(host, 80, "/", {}).request(Command("a"))).headers["host"] == field
+
+
+def test_on_a_unix_socket_there_is_no_port_to_name() -> None:
+    assert served(KeaHttpClient("localhost", 0, "/", {}).request(Command("a"))).headers["host"] == "localhost"
 
 
 def test_a_client_sends_an_encoded_command_as_it_is() -> None:
@@ -376,6 +381,11 @@ def test_a_client_reports_what_is_no_reply() -> None:
             401,
             b'{ "result": 401, "text": "Unauthorized" }',
             b'{ "result": 1, "text": "Unauthorized (HTTP 401)" }',
+        ),
+        (
+            403,
+            b'{ "result": 403, "text": "Forbidden" }',
+            b'{ "result": 403, "text": "Forbidden (HTTP 403)" }',
         ),
         (502, b"<b>", b'{ "result": 1, "text": "<b> (HTTP 502)" }'),
     ],

@@ -20,7 +20,7 @@ import msgspec
 from bridle.access.reading import Given
 from bridle.core.messages import JSON, Peer
 
-__all__ = ["ASSIGNMENTS_LIMIT", "KEA_METHODS", "Assignment", "read_assignments", "read_services"]
+__all__ = ["ASSIGNMENTS_LIMIT", "BY_GROUP", "KEA_METHODS", "Assignment", "read_assignments", "read_services"]
 
 # Assignments of one policy, each tried for every command; and values of one assignment.
 ASSIGNMENTS_LIMIT = 1000
@@ -99,7 +99,9 @@ _VALUES: dict[str, _Value] = {
 }
 KEA_METHODS = tuple(_VALUES)
 _ALONE: dict[str, _Value] = {**_VALUES, "token": _token, "unix-user": _unix_user}
-_METHODS = (*_ALONE, "unix-group")
+BY_GROUP = "unix-group"
+"""The method that looks at the groups of a peer."""
+_METHODS = (*_ALONE, BY_GROUP)
 _KEYS = frozenset({*_METHODS, "role", "services", "user-context", "comment"})
 CERTIFIED = frozenset({"cert-subject", "cert-issuer"})
 """The methods that need a certificate, and with it TLS."""
@@ -122,7 +124,7 @@ def read_assignments(given: Given) -> tuple[Assignment, ...]:
 
 def _assignment(given: Given) -> Assignment:
     if isinstance(given.value, str):
-        if given.value == "unix-group":
+        if given.value == BY_GROUP:
             raise given.error("'unix-group' needs a group and a role: a process may be in several")
         method = given.choice(*_ALONE)
         return Assignment(method, _ALONE[method])
@@ -163,7 +165,7 @@ def _test(method: str, given: Given) -> _Test:
     if method == "unix-user":
         users = frozenset(_number(item, "user", lambda name: pwd.getpwnam(name).pw_uid) for item in items)
         return lambda peer, custom: peer.uid in users
-    if method == "unix-group":
+    if method == BY_GROUP:
         groups = frozenset(_number(item, "group", lambda name: grp.getgrnam(name).gr_gid) for item in items)
         return lambda peer, custom: peer.gid in groups or not groups.isdisjoint(peer.groups or ())
     names = frozenset(item.string() for item in items)

@@ -72,7 +72,9 @@ class BasicAuthentication:
             return NOBODY
         if self._tokens is not None and authorization[: len(_BEARER)].lower() == _BEARER:
             token = self._tokens.find(authorization[len(_BEARER) :].strip())
-            return NOBODY if token is None else Verdict(token.user or token.name, token.role or None)
+            if token is None:
+                return NOBODY
+            return Verdict(token.user or token.name, token.role or None, token.name)
         return self._checked.check(authorization, address)
 
     def user(self, authorization: str | None) -> str | None:

@@ -89,6 +89,11 @@ class Guard:
         self.audit: Audit | None = None
         self.custom: Custom | None = None
         """Finds the value of the method ``custom-value`` for a command's peer: for plugins."""
+        self.asks_groups: bool = False
+        """Whether peers need their supplementary groups."""
+        self.on_asking_groups: Callable[[], None] | None = None
+        """Called when other settings hold by which peers need them: those who are connected may not have
+        any."""
         self._definitions = definitions
         self._clock = clock
         self._policy: Policy | None = None
@@ -130,6 +135,9 @@ class Guard:
         self._active = bool(settings.policy or self._limits or audit)
         self._peers.clear()
         self._quick.clear()
+        self.asks_groups = settings.policy is not None and settings.policy.asks_groups
+        if self.asks_groups and self.on_asking_groups is not None:
+            self.on_asking_groups()
 
     async def close(self) -> None:
         """Write what the audit still has to write, and let everything pass from then on."""

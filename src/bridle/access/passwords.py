@@ -57,11 +57,12 @@ _USUAL = 0.05
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """Who somebody has shown to be, and in which role where that is settled; ``wait`` seconds are to go by
-    before they may try again."""
+    """Who somebody has shown to be, in which role where that is settled, and by which token where it was one;
+    ``wait`` seconds are to go by before they may try again."""
 
     user: str | None = None
     role: str | None = None
+    token: str | None = None
     wait: float = 0.0
 
 

@@ -11,14 +11,14 @@ from typing import Literal
 
 import msgspec
 
-from bridle.access.assignment import Assignment
+from bridle.access.assignment import BY_GROUP, Assignment
 from bridle.access.commands import CommandTable
 from bridle.access.redaction import Redaction
 from bridle.access.roles import Decision, Role
 from bridle.access.rules import NamedCommand
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.manager import CommandDefinition
-from bridle.core.messages import JSON, Command, Peer, Response
+from bridle.core.messages import HTTP_UNIX, JSON, Command, Peer, Response
 from bridle.core.results import Result
 
 __all__ = ["DEFAULT_ROLE", "FILTERS", "UNKNOWN_ROLE", "Definitions", "Policy"]
@@ -29,7 +29,8 @@ UNKNOWN_ROLE = "unknown-role"
 Definitions = Callable[[str], CommandDefinition | None]
 """Finds the declaration of a command by its name, as :meth:`bridle.CommandManager.definition` does."""
 
-_HTTP = frozenset({"http", "https"})
+_HTTP = frozenset({"http", "https", HTTP_UNIX})
+# Not HTTP on a unix socket: what goes through the kernel alone needs no TLS.
 _CLEAR = frozenset({"http", "tcp", "udp"})
 
 
@@ -67,6 +68,11 @@ class Policy:
     def governs(self, peer: Peer) -> bool:
         """Whether the policy goes for a peer's channel: Kea's hook library sees HTTP alone."""
         return self._channels == "all" or peer.transport in _HTTP
+
+    @property
+    def asks_groups(self) -> bool:
+        """Whether it depends on the unix groups of a peer which role it has."""
+        return any(assignment.method == BY_GROUP for assignment in self._assignments)
 
     def needs_tls(self, peer: Peer) -> bool:
         """Whether a peer is to be sent away, unauthorized, because it came over a network without TLS."""

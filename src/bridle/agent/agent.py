@@ -25,6 +25,7 @@ from bridle.daemon.channels import ChannelSettings
 from bridle.daemon.daemon import Daemon, Phrases
 from bridle.daemon.document import Document
 from bridle.daemon.plugins import Plugins
+from bridle.net.endpoint import Endpoint
 from bridle.server import Answer, Pages
 from bridle.server.http import answer_with, refusal_of
 from bridle.wire.http import HttpResponse
@@ -65,7 +66,7 @@ _UNSUPPORTED = (
 class Agent(Daemon):
     """One HTTP endpoint in front of the daemons of a site.
 
-    ``listen`` is an address to use in place of the configuration's.
+    ``listen`` is an address to use in place of the configuration's, or the endpoint of a unix socket.
     """
 
     root: ClassVar[str] = "Control-agent"
@@ -80,7 +81,7 @@ class Agent(Daemon):
         hash_in_set=False,
     )
 
-    def __init__(self, *, listen: tuple[str, int] | None = None) -> None:
+    def __init__(self, *, listen: tuple[str, int] | Endpoint | None = None) -> None:
         self._listen = listen
         self._services: dict[str, Service] = {}
         self._own = answer_with(self._execute)
@@ -117,7 +118,7 @@ class Agent(Daemon):
         return describe(document)
 
     def control_channels(self, document: Document) -> Sequence[ChannelSettings]:
-        """The one HTTP listener."""
+        """The HTTP listeners: a port, a unix socket, or both."""
         return agent_channels(document, self._listen)
 
     async def configure(self, configuration: object) -> None:

@@ -2,10 +2,15 @@
 more.
 
 A ``control-sockets`` entry may have any name. Beyond Kea's ``unix`` it may be ``http`` or ``https`` (with
-``socket-address`` and ``socket-port``, for Kea ≥ 2.7.2), ``binrpc`` or ``fifo`` (with Kamailio's address as
-``socket-name``), ``bngblaster``, ``pacemaker`` (with the name that one daemon listens under, or all of
-them without a ``socket-name``), or name any ``endpoint`` of the client; ``timeout`` (seconds) and
+``socket-address`` and ``socket-port``, for Kea ≥ 2.7.2, or ``http`` with ``socket-name``), ``binrpc`` or
+``fifo`` (with Kamailio's address as ``socket-name``), ``bngblaster``, ``pacemaker`` (with the name that one
+daemon listens under, or all of them without a ``socket-name``), or name any ``endpoint`` of the client;
+``timeout`` (seconds) and
 ``connections`` bound what the agent does with it.
+
+``http-socket`` has the agent listen on a unix socket: a path, or a map of ``socket-name``, ``mode``,
+``owner``, ``group``, ``allow-world-writable`` and an ``authentication`` of its own. The port is listened on
+beside it where ``http-host`` or ``http-port`` is given.
 
 ``bngblaster-controller`` asks for BNG Blaster's controller: the ``directory`` of its instances, the
 ``executable`` that runs one (a path, or the words of a command), and whether an ``upload`` is allowed.
@@ -27,11 +32,12 @@ from bridle.agent.forwarding import CONNECTIONS, TIMEOUT, ServiceSettings
 from bridle.client.calls import as_endpoint
 from bridle.core.errors import ConfigurationError, EndpointError
 from bridle.core.messages import JSON
-from bridle.daemon.channels import ChannelSettings, read_http
+from bridle.daemon.channels import ChannelSettings, read_http, read_http_file
 from bridle.daemon.document import Document
 from bridle.daemon.plugins import PluginSettings, check_library
 from bridle.net.endpoint import Endpoint
 from bridle.net.kamailio_address import DEFAULT_ADDRESS, read_address
+from bridle.server import HttpSettings
 
 __all__ = ["AgentSettings", "agent_channels", "describe", "read_settings"]
 
@@ -48,6 +54,7 @@ _TLS: _Grammar = {"trust-anchor": str, "cert-file": str, "key-file": str}
 _AGENT: _Grammar = {
     "http-host": str,
     "http-port": int,
+    "http-socket": (str, dict),
     **_TLS,
     "cert-required": bool,
     "authentication": dict,
@@ -94,6 +101,15 @@ _SERVICE: _Grammar = {
     "connections": int,
     **_EXTRA,
 }
+_HTTP_SOCKET: _Grammar = {
+    "socket-name": str,
+    "mode": str,
+    "owner": str,
+    "group": str,
+    "allow-world-writable": bool,
+    "authentication": dict,
+    **_EXTRA,
+}
 _CONTROLLER: _Grammar = {"directory": str, "executable": (str, list), "upload": bool, **_EXTRA}
 _HOOK: _Grammar = {"library": str, "parameters": dict, **_EXTRA}
 _LOGGER: _Grammar = {
@@ -126,7 +142,11 @@ class _Reader:
     def settings(self) -> AgentSettings:
         agent = self.root()
         self._check(agent, _AGENT, [ROOT], ROOT)
-        self._authentication(agent)
+        self._authentication(agent, [ROOT])
+        socket = agent.get("http-socket")
+        if isinstance(socket, dict):
+            self._check(socket, _HTTP_SOCKET, [ROOT, "http-socket"], "http-socket")
+            self._authentication(socket, [ROOT, "http-socket"])
         read_tls(agent)
         services = self._map(agent, "control-sockets")
         return AgentSettings(
@@ -168,9 +188,9 @@ class _Reader:
         value = item.get(key, [])
         return value if isinstance(value, list) else []
 
-    def _authentication(self, agent: Mapping[str, JSON]) -> None:
-        path: list[str | int] = [ROOT, "authentication"]
-        value = self._check(self._map(agent, "authentication"), _AUTHENTICATION, path, "authentication")
+    def _authentication(self, item: Mapping[str, JSON], where: list[str | int]) -> None:
+        path = [*where, "authentication"]
+        value = self._check(self._map(item, "authentication"), _AUTHENTICATION, path, "authentication")
         for index, client in enumerate(self._list(value, "clients")):
             self._check(client, _CLIENT, [*path, "clients", index], "clients")
 
@@ -211,6 +231,8 @@ class _Reader:
         if kind == "pacemaker":
             # Without a name all daemons are meant, each by the commands that it has.
             return Endpoint("qb", "pacemaker", path=str(service.get("socket-name") or _ALL_DAEMONS))
+        if kind == "http" and "socket-name" in service:
+            return self._http_unix(service, path)
         if kind in ("http", "https"):
             # Whoever names certificates wants TLS, as a listener that names them speaks it.
             kind = "https" if service.get("trust-anchor") else kind
@@ -228,6 +250,16 @@ class _Reader:
                 password=str(service.get("password", "")),
             )
         raise self._document.error(f"Invalid 'socket-type' parameter value {kind}", [*path, "socket-type"])
+
+    def _http_unix(self, service: Mapping[str, JSON], path: list[str | int]) -> Endpoint:
+        for key in ("socket-address", "socket-port", *_TLS):
+            if key in service:
+                raise self._document.error(f"'{key}' and 'socket-name' exclude each other", [*path, key])
+        name = str(service["socket-name"])
+        if not name:
+            raise self._document.error("'socket-name' must not be empty", [*path, "socket-name"])
+        user, password = str(service.get("user", "")), str(service.get("password", ""))
+        return Endpoint("unix", "http", path=name, user=user, password=password)
 
     def _kamailio(
         self, kind: Literal["binrpc", "fifo"], service: Mapping[str, JSON], path: list[str | int]
@@ -295,22 +327,50 @@ def read_settings(document: Document) -> AgentSettings:
     return _Reader(document).settings()
 
 
-def agent_channels(document: Document, listen: tuple[str, int] | None) -> list[ChannelSettings]:
-    """The one listener that a document asks for, at the address ``listen`` where that is given.
+def agent_channels(document: Document, listen: tuple[str, int] | Endpoint | None) -> list[ChannelSettings]:
+    """The listeners that a document asks for: a port, a unix socket, or both. ``listen`` is an address to use in
+    place of the port's, or the endpoint of a unix socket to listen on alone.
 
     Raises:
-        ConfigurationError: its address, TLS or authentication cannot be used.
+        ConfigurationError: an address, TLS or authentication cannot be used.
     """
-    agent = {**_DEFAULTS, **_Reader(document).root()}
-    if listen is not None:
+    given = _Reader(document).root()
+    agent = {**_DEFAULTS, **given}
+    if isinstance(listen, tuple):
         agent.update({"http-host": listen[0], "http-port": listen[1]})
-    return [read_http(agent, [ROOT], document, realm=REALM, prefix="http-")]
+    port = read_http(agent, [ROOT], document, realm=REALM, prefix="http-")
+    local = msgspec.structs.replace(port.http, tls=None)
+    if isinstance(listen, Endpoint):
+        return [ChannelSettings(listen, local)]
+    if "http-socket" not in given:
+        return [port]
+    file = _read_socket(agent, document, local)
+    return [port, file] if isinstance(listen, tuple) or _names_port(given) else [file]
+
+
+def _names_port(agent: Mapping[str, JSON]) -> bool:
+    return "http-host" in agent or "http-port" in agent
+
+
+def _read_socket(agent: Mapping[str, JSON], document: Document, http: HttpSettings) -> ChannelSettings:
+    """The listener on a unix socket: with the port's settings, but for an authentication of its own."""
+    value = agent["http-socket"]
+    item: dict[str, JSON] = dict(value) if isinstance(value, dict) else {"socket-name": value}
+    own = "authentication" in item
+    if "allow-readable-secrets" in agent:
+        item["allow-readable-secrets"] = agent["allow-readable-secrets"]
+    found = read_http_file(item, [ROOT, "http-socket"], document, realm=REALM)
+    if own:
+        http = msgspec.structs.replace(http, authentication=found.http.authentication)
+    return ChannelSettings(found.endpoint, http)
 
 
 def describe(document: Document) -> dict[str, JSON]:
     """The configuration as ``config-get`` tells it: what was given, with the defaults."""
     agent = _Reader(document).root()
-    described = {**_DEFAULTS, **agent}
+    alone = "http-socket" in agent and not _names_port(agent)
+    defaults = {} if alone else _DEFAULTS
+    described = {**defaults, **agent}
     services = described.get("control-sockets")
     if isinstance(services, dict):
         described["control-sockets"] = {name: _with_type(service) for name, service in services.items()}

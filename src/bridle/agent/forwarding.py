@@ -12,7 +12,7 @@ from typing import Generic, Protocol
 
 import msgspec
 
-from bridle.client.calls import authorization, one
+from bridle.client.calls import authorization, http_place, one
 from bridle.client.exchange import A, Q
 from bridle.client.pool import Pool, Pooled, command_pool
 from bridle.core.errors import ArgumentError, DeadlineExceeded, RemoteProtocolError, TransportError
@@ -166,7 +166,7 @@ class KeaHttpService(_PooledService[Forwarded, bytes]):
         endpoint = settings.endpoint
         headers = authorization(endpoint, "", "")
         pool: Pool[Forwarded, bytes] = Pool(
-            endpoint, lambda: KeaHttpForwarder(endpoint.host, endpoint.port, endpoint.path, headers), tls
+            endpoint, lambda: KeaHttpForwarder(*http_place(endpoint), headers), tls
         )
         super().__init__(settings, pool)
 
@@ -205,10 +205,10 @@ class DialectService(_PooledService[Command, Sequence[Response]]):
 
 def make_service(settings: ServiceSettings, tls: ssl.SSLContext | None = None) -> Service:
     """The service that these settings ask for."""
+    if settings.endpoint.in_http:
+        return KeaHttpService(settings, tls)
     if settings.endpoint.dialect != "kea":
         return DialectService(settings, tls)
-    if settings.endpoint.transport in ("http", "https"):
-        return KeaHttpService(settings, tls)
     return KeaService(settings, tls)
 
 

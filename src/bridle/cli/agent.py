@@ -9,10 +9,12 @@ from bridle.cli.failure import Failure
 from bridle.cli.listening import allow_unauthenticated_option
 from bridle.cli.logs import log_to_stderr
 from bridle.core.errors import BridleError, EndpointError
+from bridle.core.messages import HTTP_UNIX
 from bridle.core.results import ExitStatus
 from bridle.daemon.configuration import ConfigurationOwner
 from bridle.daemon.document import read_file
 from bridle.daemon.running import Running, run
+from bridle.net.endpoint import Endpoint
 
 __all__ = ["command"]
 
@@ -22,7 +24,9 @@ __all__ = ["command"]
 @click.option("-t", "test", metavar="FILE", help="Check a configuration file and exit.")
 @click.option("-d", "debug", is_flag=True, help="Log in detail.")
 @click.option(
-    "--listen", metavar="HOST:PORT", help="Listen here in place of the file's http-host and http-port."
+    "--listen",
+    metavar="HOST:PORT|ENDPOINT",
+    help="Listen here in place of the file's http-host and http-port, or on http+unix:PATH alone.",
 )
 @allow_unauthenticated_option
 def command(
@@ -46,7 +50,7 @@ def command(
     return 0
 
 
-def _test(file: str, listen: tuple[str, int] | None, allow_unauthenticated: bool) -> int:
+def _test(file: str, listen: tuple[str, int] | Endpoint | None, allow_unauthenticated: bool) -> int:
     try:
         agent = Agent(listen=listen)
         owner = ConfigurationOwner(agent, file)
@@ -58,15 +62,15 @@ def _test(file: str, listen: tuple[str, int] | None, allow_unauthenticated: bool
     return 0
 
 
-def _address(listen: str | None) -> tuple[str, int] | None:
+def _address(listen: str | None) -> tuple[str, int] | Endpoint | None:
     if listen is None:
         return None
-    from bridle.net.endpoint import Endpoint
-
     try:
+        if listen.startswith(f"{HTTP_UNIX}:"):
+            return Endpoint.parse(listen)
         endpoint = Endpoint.parse(f"tcp:{listen}")
     except EndpointError as error:
-        raise click.UsageError(f"--listen takes HOST:PORT, not '{listen}'") from error
+        raise click.UsageError(f"--listen takes HOST:PORT or {HTTP_UNIX}:PATH, not '{listen}'") from error
     return endpoint.host, endpoint.port
 
 

@@ -124,7 +124,7 @@ class Session:
 
     def _ask(self) -> None:
         self.catalogue = load(self.client, self.service)
-        if self.client.endpoint.transport != "unix" and not self.services:
+        if self.client.endpoint.in_http and not self.services:
             self.services = self._services()
         self._known = True
 
@@ -173,7 +173,7 @@ class Session:
         self._known, self._answering, self.catalogue = False, True, {}
 
     def _address(self, service: str | None) -> None:
-        if service and self.client.endpoint.transport == "unix":
+        if service and not self.client.endpoint.in_http:
             raise click.UsageError(f"{self.client.endpoint} is no agent: it has no services")
         check_text(service or "")
         self.service = service

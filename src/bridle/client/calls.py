@@ -25,6 +25,7 @@ __all__ = [
     "authorization",
     "context_of",
     "conversation",
+    "http_place",
     "is_delimited",
     "is_pipelined",
     "is_secured",
@@ -58,6 +59,8 @@ def as_endpoint(endpoint: str | Endpoint) -> Endpoint:
     if (endpoint.transport, endpoint.dialect) == ("qb", "pacemaker"):
         if len(endpoint.path.encode("utf-8", "surrogateescape")) > _NAME_BYTES or "\0" in endpoint.path:
             raise EndpointError(f"'{endpoint}': a name has {_NAME_BYTES} bytes at the most")
+        return endpoint
+    if endpoint.in_http:
         return endpoint
     transports = dialect(endpoint.dialect).transports
     if endpoint.transport not in transports:
@@ -130,7 +133,7 @@ def conversation(
 ) -> Conversation:
     """Begin a conversation on a new connection to ``endpoint``. ``reply`` names the FIFO of the answer, where
     that is what the connection is."""
-    if endpoint.transport not in ("http", "https"):
+    if not endpoint.in_http:
         if reply:
             from bridle.wire.fifo import FifoClient
 
@@ -138,7 +141,14 @@ def conversation(
         return _Stream(dialect(endpoint.dialect).client(keep))
     from bridle.wire.kea_http import KeaHttpClient
 
-    return KeaHttpClient(endpoint.host, endpoint.port, endpoint.path, headers)
+    return KeaHttpClient(*http_place(endpoint), headers)
+
+
+def http_place(endpoint: Endpoint) -> tuple[str, int, str]:
+    """What an HTTP request to an endpoint names: the host, the port (0: none), and the path."""
+    if endpoint.transport == "unix":
+        return "localhost", 0, "/"
+    return endpoint.host, endpoint.port, endpoint.path
 
 
 def is_secured(endpoint: Endpoint, tls: ssl.SSLContext | None) -> bool:
@@ -171,12 +181,14 @@ def server_name(endpoint: Endpoint) -> str:
 
 def is_delimited(endpoint: Endpoint) -> bool:
     """True when an answer from there shows where it ends; others end with the server's bytes."""
-    return dialect(endpoint.dialect).delimited
+    return endpoint.in_http or dialect(endpoint.dialect).delimited
 
 
 def is_pipelined(endpoint: Endpoint) -> bool:
     """True when commands may be sent there before those before them are answered."""
-    return endpoint.transport in ("unix", "tcp") and dialect(endpoint.dialect).pipelining
+    if endpoint.in_http or endpoint.transport not in ("unix", "tcp"):
+        return False
+    return dialect(endpoint.dialect).pipelining
 
 
 def one(responses: Sequence[Response], endpoint: Endpoint) -> Response:

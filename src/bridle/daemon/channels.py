@@ -75,6 +75,11 @@ _HTTP_KEYS = frozenset(
     }
 )
 
+_FILE_OPTIONS: Mapping[str, type] = {"mode": str, "owner": str, "group": str, "allow-world-writable": bool}
+_HTTP_FILE_KEYS = _HTTP_KEYS.difference(
+    _TLS, {"socket-address", "socket-port", "allow-unauthenticated", "allow-clear-text-passwords"}
+).union(_FILE_OPTIONS, {"socket-name", "allow-readable-secrets"})
+
 _PERMISSIONS = {
     "allow-unauthenticated": bool,
     "allow-clear-text-passwords": bool,
@@ -176,6 +181,8 @@ def _read_one(item: JSON, path: list[str | int], document: Document, root: str) 
         options = (("allow-world-writable", "1"),) if item.get("allow-world-writable") else ()
         dialect = "kea" if kind == "unix" else "bngblaster"
         return ChannelSettings(Endpoint("unix", dialect, path=name, options=options))
+    if kind == "http" and "socket-name" in item:
+        return read_http_file(item, path, document, realm=f"kea-{root.lower()}-server")
     if kind in ("http", "https"):
         _check_keys(item, _HTTP_KEYS, "HTTP", path, document)
         _check_http(item, path, document)
@@ -306,10 +313,40 @@ def read_http(
         raise document.error(
             f"out of range value ({port}) specified for parameter '{prefix}port'", [*path, f"{prefix}port"]
         )
-    # Loaded only here: a daemon on a unix socket needs neither.
+    tls, secured = _read_tls(item, path, document)
+    endpoint = Endpoint("https" if tls else "http", path="/", host=host, port=port)
+    return ChannelSettings(endpoint, _read_http_settings(item, path, document, realm, tls), secured)
+
+
+def read_http_file(
+    item: Mapping[str, JSON], path: list[str | int], document: Document, *, realm: str
+) -> ChannelSettings:
+    """Read the path, rights, authentication and headers of a listener of HTTP on a unix socket.
+
+    Raises:
+        ConfigurationError: with the position.
+    """
+    _check_keys(item, _HTTP_FILE_KEYS, "HTTP", path, document)
+    _check_http(item, path, document)
+    _check_type(item, _FILE_OPTIONS, path, document)
+    name = item.get("socket-name")
+    if not isinstance(name, str) or not name:
+        raise document.error("Mandatory 'socket-name' parameter missing", path)
+    options = tuple((key, _option(item[key])) for key in _FILE_OPTIONS if key in item)
+    endpoint = Endpoint("unix", "http", path=name, options=options)
+    return ChannelSettings(endpoint, _read_http_settings(item, path, document, realm, None))
+
+
+def _read_http_settings(
+    item: Mapping[str, JSON],
+    path: list[str | int],
+    document: Document,
+    realm: str,
+    tls: ssl.SSLContext | None,
+) -> HttpSettings:
+    # Loaded only here: a daemon on a unix socket of another dialect does not need it.
     from bridle.access.basic import read_authentication
 
-    tls, secured = _read_tls(item, path, document)
     try:
         authentication = item.get("authentication")
         basic = (
@@ -325,8 +362,7 @@ def read_http(
         )
     except ConfigurationError as error:
         raise document.placed(error) from error
-    endpoint = Endpoint("https" if tls else "http", path="/", host=host, port=port)
-    http = HttpSettings(
+    return HttpSettings(
         tls=tls,
         authentication=basic,
         headers=_headers(item, path, document),
@@ -335,7 +371,6 @@ def read_http(
         allow_unauthenticated=item.get("allow-unauthenticated") is True,
         allow_clear_text=item.get("allow-clear-text-passwords") is True,
     )
-    return ChannelSettings(endpoint, http, secured)
 
 
 def _texts(item: Mapping[str, JSON], key: str, path: list[str | int], document: Document) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 ``unix:/run/kea/kea4-ctrl-socket``, ``binrpc+tcp:127.0.0.1:2046``, ``http://127.0.0.1:8000``, ``qb:crmd``.
 The dialect defaults to ``kea``, and to that of its own on ``fifo`` and ``qb``. Options follow a ``?``, as in
-``unix:/run/t.sock?mode=0600&group=kea``.
+``unix:/run/t.sock?mode=0600&group=kea``. ``http+unix:/run/t.sock`` is HTTP on a unix socket.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ __all__ = ["Endpoint"]
 
 _PATHS = frozenset({"unix", "unixd", "fifo"})
 _PORTS = frozenset({"tcp", "udp"})
+_HTTP = "http"
 # Transports that one dialect is mostly meant with.
 _OWN_DIALECT = {"fifo": "fifo", "qb": "pacemaker"}
 _WEB = {"http": 80, "https": 443}
@@ -60,6 +61,8 @@ class Endpoint(Struct, frozen=True):
         dialect = dialect or _OWN_DIALECT.get(transport, "kea")
         if transport in _WEB:
             return cls._web(f"{transport}:{address}", shown, dialect)
+        if dialect == _HTTP and transport != "unix":
+            raise EndpointError(f"endpoint '{shown}': HTTP is http+unix:PATH, http://HOST:PORT or https://…")
         address, _, query = address.partition("?")
         options = _options(query)
         if not address and (transport in _PATHS or transport == "qb"):
@@ -101,6 +104,11 @@ class Endpoint(Struct, frozen=True):
             password=unquote(parts.password or ""),
             options=_options(parts.query),
         )
+
+    @property
+    def in_http(self) -> bool:
+        """Whether commands travel inside HTTP there, be it on a port or on a unix socket."""
+        return self.dialect == ("kea" if self.transport in _WEB else _HTTP)
 
     def option(self, name: str) -> str | None:
         """The value of an option; None when it was not given."""

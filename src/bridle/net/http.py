@@ -1,4 +1,5 @@
-"""The HTTP listener: a port, the connections that came in by it, and how both come to their end.
+"""The HTTP listener: a port or a unix socket, the connections that came in by it, and how both come to their
+end.
 
 ``retire()`` gives the port free and lets connections go on until their next answer; ``close()`` waits for
 answers in flight and cuts what is left. What a connection does is in :mod:`bridle.net.http_carrier`.
@@ -15,9 +16,10 @@ import time
 from collections.abc import Callable
 
 from bridle.core.errors import EndpointError
-from bridle.core.messages import Peer
+from bridle.core.messages import HTTP_UNIX, Peer
 from bridle.net.acceptor import accept_waiting
 from bridle.net.certificates import with_certificate
+from bridle.net.credentials import learn_groups, peer_of_unix
 from bridle.net.http_carrier import (
     IDLE_TIMEOUT,
     LINGER,
@@ -63,7 +65,7 @@ _log = logging.getLogger("bridle.http")
 
 
 class HttpListener:
-    """A listening port. Made by :meth:`open`."""
+    """A listening port, or unix socket. Made by :meth:`open` and :meth:`open_unix`."""
 
     def __init__(
         self,
@@ -95,6 +97,8 @@ class HttpListener:
         self._retired = False
         self._quiet = asyncio.Event()
         self._address = ("", 0)
+        self._path = ""
+        self._asks_groups: Callable[[], bool] = bool
         self._date = b""
         self._date_until = 0.0
 
@@ -156,6 +160,38 @@ class HttpListener:
             raise
         return listener
 
+    @classmethod
+    async def open_unix(
+        cls,
+        sock: socket.socket,
+        path: str,
+        handler: HttpHandler,
+        *,
+        body_limit: int = BODY_LIMIT,
+        max_connections: int = CONNECTION_LIMIT,
+        fixed: bytes = b"",
+        identify: Callable[[], str] | None = None,
+        asks_groups: Callable[[], bool] = bool,
+    ) -> HttpListener:
+        """Listen on a unix socket that is bound and can be reached at ``path``; it is closed in the end. Its
+        file is the caller's.
+
+        ``asks_groups`` says whether peers need their supplementary groups; the rest is as for :meth:`open`.
+        """
+        listener = cls(
+            handler,
+            scheme=HTTP_UNIX,
+            body_limit=body_limit,
+            max_connections=max_connections,
+            fixed=fixed,
+            identify=identify,
+        )
+        listener._path, listener._asks_groups = path, asks_groups
+        listener._server = await listener.loop.create_unix_server(
+            lambda: HttpCarrier(listener), sock=sock, backlog=BACKLOG
+        )
+        return listener
+
     async def _serve(self) -> None:
         """Let clients come: asyncio takes those who speak plainly, we take those who shake hands first."""
         assert self._server is not None
@@ -176,12 +212,14 @@ class HttpListener:
 
     @property
     def address(self) -> tuple[str, int]:
-        """The host and the port, the real one."""
+        """The host and the port, the real one; neither on a unix socket."""
         return self._address
 
     @property
     def url(self) -> str:
-        """The same as a URL, without a path."""
+        """The same as an endpoint, without a URL's path."""
+        if self._path:
+            return f"{self._scheme}:{self._path}"
         return f"{self._scheme}://{_host_and_port(*self._address)}"
 
     def retire(self) -> None:
@@ -245,9 +283,17 @@ class HttpListener:
         return True
 
     def peer_of(self, transport: asyncio.BaseTransport) -> Peer:
-        """Who is at the other end: the address, and the names in its certificate."""
+        """Who is at the other end: as the kernel says; or the address, and the names in its certificate."""
+        if self._path:
+            sock = transport.get_extra_info("socket")
+            return peer_of_unix(sock, self._path, transport=self._scheme, groups=self._asks_groups())
         peer = Peer(transport=self._scheme, address=(transport.get_extra_info("peername") or ("",))[0])
         return with_certificate(peer, transport) if self.ssl_context is not None else peer
+
+    def learn_groups(self) -> None:
+        """Let those who are connected have their groups, which nobody had asked for."""
+        for carrier in tuple(self._carriers):
+            learn_groups(carrier.peer, carrier.socket, carrier.abort)
 
     def admit(self, carrier: HttpCarrier) -> bool:
         """Take up a connection; False when there are too many."""

@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import inspect
 import logging
+import socket
 import struct
 import termios
 from collections import deque
@@ -459,6 +460,12 @@ class HttpCarrier(TimedConnection):
         """Drop the answers that the client does not take in."""
         self._loop.call_soon(self.abort)
         return True
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The socket, for those who ask the kernel about it; None when it is closed."""
+        found: socket.socket | None = self._transport.get_extra_info("socket")
+        return found
 
     def retire(self) -> None:
         """End with the next answer that leaves nothing under way."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, cast
 from bridle.core.messages import LOCAL, Command, Peer, Response
 from bridle.core.results import Result
 from bridle.net.acceptor import Acceptor, Connection, Opening
+from bridle.net.credentials import learn_groups
 from bridle.net.shares import ANSWER_BYTES, FREE_BYTES, REQUEST_BYTES, Share, affordable
 from bridle.net.timed import GRACE, TimedConnection
 from bridle.wire.dialect import Dialect, Message, Refusal, ServerDialect
@@ -97,6 +98,8 @@ class StreamConnection(TimedConnection, Connection):
 
     _transport: asyncio.Transport
     _dialect: ServerDialect
+    peer: Peer
+    """Who is connected."""
     number: int
     """In the order in which clients came, whatever they came by."""
 
@@ -123,7 +126,8 @@ class StreamConnection(TimedConnection, Connection):
         """A client was accepted; the transport is made later, if it is needed at all."""
         self._transport = opening
         listener = self._listener
-        self._dialect = listener.dialect.server(listener.peer_of(opening))
+        self.peer = listener.peer_of(opening)
+        self._dialect = listener.dialect.server(self.peer)
         if len(listener.connections) < listener.connection_limit or listener.make_room():
             listener.connections[self] = None
             return
@@ -503,6 +507,11 @@ class StreamListener:
 
         self._secure = SecureAcceptor([listening], lambda: SecureConnection(self), lambda: self.tls)
         self._acceptor = self._secure
+
+    def learn_groups(self) -> None:
+        """Let those who are connected have their groups, which nobody had asked for."""
+        for connection in tuple(self.connections):
+            learn_groups(connection.peer, connection.socket, connection.abort)
 
     def stop_accepting(self) -> None:
         """Take no new connections; those that are open go on."""

@@ -10,6 +10,9 @@ included. Three things keep such requests from being commands:
 * A stranger's name that suddenly means our address (DNS rebinding) makes the page and us the same site. It
   shows in ``Host``: where nobody has to prove who they are, that must be an address, or a name of ours.
 
+No browser comes to a unix socket by itself, so there any name is good. A proxy in front of one that passes
+strangers' names on has ``http-allowed-hosts`` to name its own.
+
 Other programs send neither ``Origin`` nor a stranger's name, and notice nothing.
 """
 
@@ -79,14 +82,15 @@ def traceparent_of(request: HttpRequest) -> str:
 
 class Doorkeeper:
     """Decides about requests of one listener before anything of them is read. ``name`` is the host that it
-    listens on."""
+    listens on, None for a unix socket."""
 
-    def __init__(self, name: str, settings: HttpSettings) -> None:
+    def __init__(self, name: str | None, settings: HttpSettings) -> None:
         # Who has to prove who they are, by a password or in a handshake with a certificate for our name, is
         # not fooled by a stranger's: no browser has a password for the stranger.
         asked = settings.authentication is not None and settings.authentication.required
-        self._any_host = (asked or settings.tls is not None) and not settings.allowed_hosts
-        names = ("localhost", socket.gethostname(), name, *settings.allowed_hosts)
+        safe = asked or settings.tls is not None or name is None
+        self._any_host = safe and not settings.allowed_hosts
+        names = ("localhost", socket.gethostname(), name or "localhost", *settings.allowed_hosts)
         self._names = frozenset(_plain(one) for one in names)
         self._origins = frozenset(origin.lower() for origin in settings.allowed_origins)
         self._known: set[str | None] = {None, ""}

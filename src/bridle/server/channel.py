@@ -67,6 +67,10 @@ class Channel(Protocol):
         """Use other settings for the requests and the TLS handshakes to come."""
         ...
 
+    def learn_groups(self) -> None:
+        """Let those who are connected have their unix groups, which nobody had asked for."""
+        ...
+
     def retire(self) -> None:
         """Take no new connections; those that are open go on until they end by themselves."""
         ...

@@ -18,7 +18,8 @@ from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
 from bridle.net.http import HttpListener
 from bridle.net.stream import CANCELLED
-from bridle.server.browsers import Doorkeeper, traceparent_of, with_headers
+from bridle.net.unix import SocketFile
+from bridle.server.browsers import FIXED_HEADERS, Doorkeeper, request_names, traceparent_of, with_headers
 from bridle.server.channel import GRACE, Answer, HttpSettings, Pages
 from bridle.server.exposure import is_loopback
 from bridle.wire.http import HttpRequest, HttpResponse, HttpStream, stock
@@ -27,8 +28,9 @@ from bridle.wire.kea_messages import encode_answer
 
 if TYPE_CHECKING:
     from bridle.access.passwords import Verdict
+    from bridle.server.options import Rights
 
-__all__ = ["HttpChannel", "HttpCommands", "answer_with", "refusal_of"]
+__all__ = ["HttpChannel", "HttpCommands", "answer_with", "open_http_channel", "refusal_of"]
 
 _log = logging.getLogger("bridle.server")
 
@@ -91,7 +93,7 @@ class HttpCommands:
     """HTTP requests to commands, for one listener: what Kea's HTTP channels check, in their order.
 
     ``pages`` gives what has paths of its own beside them, None while there is nothing; ``name`` is the host
-    that the listener was asked to listen on.
+    that the listener was asked to listen on, None for a unix socket.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class HttpCommands:
         settings: HttpSettings,
         pages: Callable[[], Pages | None] | None = None,
         *,
-        name: str = "localhost",
+        name: str | None = "localhost",
     ) -> None:
         self._answer = answer
         self._banner = banner
@@ -156,7 +158,7 @@ class HttpCommands:
         authentication = self.settings.authentication
         if authentication is None or not authentication.required:
             return peer
-        verdict = authentication.vouch(request.headers.get("authorization"), peer.address)
+        verdict = authentication.vouch(request.headers.get("authorization"), _place(peer))
         if isinstance(verdict, Awaitable):
             return self._named_later(peer, verdict)
         return self._named(peer, verdict)
@@ -166,7 +168,7 @@ class HttpCommands:
 
     def _named(self, peer: Peer, verdict: Verdict) -> Peer | HttpResponse:
         if verdict.user is not None:
-            return msgspec.structs.replace(peer, user=verdict.user, role=verdict.role)
+            return msgspec.structs.replace(peer, user=verdict.user, role=verdict.role, token=verdict.token)
         if verdict.wait:
             return stock(429, headers=(("Retry-After", str(math.ceil(verdict.wait))),))
         authentication = self.settings.authentication
@@ -219,14 +221,26 @@ class HttpCommands:
         return self._dressed(await answer)
 
 
-class HttpChannel:
-    """An HTTP listener."""
+def _place(peer: Peer) -> str:
+    """Where somebody tries passwords from: on a unix socket one user is not to lock another out."""
+    return peer.address if peer.uid is None else f"uid {peer.uid}"
 
-    def __init__(self, endpoint: Endpoint, listener: HttpListener, commands: HttpCommands) -> None:
+
+class HttpChannel:
+    """An HTTP listener, and the ``file`` of its unix socket where it is on one."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        listener: HttpListener,
+        commands: HttpCommands,
+        file: SocketFile | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self._listener = listener
         self._commands = commands
-        self.exposed: bool = not is_loopback(listener.address[0])
+        self._file = file
+        self.exposed: bool = file is None and not is_loopback(listener.address[0])
 
     def update(self, settings: HttpSettings) -> None:
         """Use other settings for the requests and the TLS handshakes to come."""
@@ -234,10 +248,71 @@ class HttpChannel:
         if self._listener.ssl_context is not None and settings.tls is not None:
             self._listener.ssl_context = settings.tls
 
+    def learn_groups(self) -> None:
+        """Let those who are connected have their unix groups."""
+        self._listener.learn_groups()
+
     def retire(self) -> None:
         """Take no new connections; each open one ends with its next answer, or when it is idle."""
-        self._listener.retire()
+        try:
+            if self._file is not None:
+                self._file.withdraw()
+        finally:
+            self._listener.retire()
+            if self._file is not None:
+                self._file.close()
 
     async def close(self, grace: float = GRACE) -> None:
         """Take no new connections, deliver the answers in flight within ``grace`` seconds, end."""
-        await self._listener.close(grace)
+        try:
+            self.retire()
+        finally:
+            await self._listener.close(grace)
+
+
+async def open_http_channel(
+    endpoint: Endpoint,
+    rights: Rights | None,
+    commands: HttpCommands,
+    settings: HttpSettings,
+    check: Callable[[str], None],
+    asks_groups: Callable[[], bool],
+) -> HttpChannel:
+    """Listen on an endpoint of HTTP; ``rights`` are those of the file where that is a unix socket. ``check`` is
+    told the address of a port, and may refuse it; ``asks_groups`` says whether peers of a unix socket need their
+    groups.
+
+    Raises:
+        EndpointError: it cannot be listened on.
+    """
+    if rights is None:
+        listener = await HttpListener.open(
+            endpoint.host,
+            endpoint.port,
+            commands,
+            ssl_context=settings.tls,
+            fixed=FIXED_HEADERS,
+            identify=request_names(),
+            check=check,
+        )
+        return HttpChannel(msgspec.structs.replace(endpoint, port=listener.address[1]), listener, commands)
+    file = SocketFile.open(
+        endpoint.path,
+        mode=rights.mode,
+        owner=rights.owner,
+        group=rights.group,
+        open_to_all=rights.open_to_all,
+    )
+    try:
+        listener = await HttpListener.open_unix(
+            file.socket,
+            endpoint.path,
+            commands,
+            fixed=FIXED_HEADERS,
+            identify=request_names(),
+            asks_groups=asks_groups,
+        )
+    except BaseException:
+        file.close()
+        raise
+    return HttpChannel(endpoint, listener, commands, file)

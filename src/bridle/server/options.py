@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bridle.core.errors import BridleError, EndpointError
+from bridle.core.messages import HTTP_UNIX
 from bridle.net.endpoint import Endpoint
 from bridle.net.stream import CONNECTION_LIMIT
 from bridle.wire.dialect import Dialect
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Certificates", "Options", "Rights", "explain"]
 
-_FILES = ("unix", "unixd", "fifo")
+_FILES = ("unix", "unixd", "fifo", HTTP_UNIX)
 _STREAMS = ("unix", "tcp", "http", "https")
 _PORTS = ("tcp", "udp", "http", "https")
 _FILE_OPTIONS = ("allow-world-writable", "group", "mode", "owner")
@@ -136,7 +137,7 @@ class Options:
         return Certificates(anchor, certificate, key or certificate, required, readable)
 
     def check(self, transport: str, dialect: Dialect | None = None) -> None:
-        """Refuse what is left and not the dialect's.
+        """Refuse what is left and not the dialect's. ``transport`` may also be :data:`HTTP_UNIX`.
 
         Raises:
             EndpointError: there is such an option.

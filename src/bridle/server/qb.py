@@ -45,6 +45,9 @@ class QbChannel:
     def update(self, settings: HttpSettings) -> None:
         """There is nothing to set."""
 
+    def learn_groups(self) -> None:
+        """They are known: clients are let in by them."""
+
     def retire(self) -> None:
         """Take no new clients; those that are there go on."""
         self._listener.stop_accepting()

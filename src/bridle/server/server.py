@@ -14,7 +14,7 @@ import msgspec
 from bridle.core.errors import BridleError, EndpointError
 from bridle.core.events import EventLog
 from bridle.core.manager import NO_OTHERS, CommandDefinition, CommandManager, Outcome
-from bridle.core.messages import Command
+from bridle.core.messages import HTTP_UNIX, Command
 from bridle.core.version import VERSION
 from bridle.net.endpoint import Endpoint
 from bridle.net.stream import Execute
@@ -97,7 +97,7 @@ class Server:
             endpoint = Endpoint.parse(endpoint)
         options = Options(endpoint)
         settings, certificates = self._read(endpoint, options, settings or HttpSettings())
-        if endpoint.transport in ("http", "https") and endpoint.dialect == "kea":
+        if endpoint.in_http:
             channel = await self._listen_on_http(endpoint, options, settings)
         elif endpoint.transport == "qb" and endpoint.dialect == "pacemaker":
             # Loaded only here: a daemon on a unix socket needs none of it.
@@ -123,7 +123,7 @@ class Server:
             if endpoint.transport in ("tcp", "udp", "http", "https"):
                 allowed = options.flag("allow-unauthenticated", default=settings.allow_unauthenticated)
                 settings = msgspec.structs.replace(settings, allow_unauthenticated=allowed)
-            if endpoint.transport not in ("unix", "tcp", "http", "https"):
+            if endpoint.transport not in ("unix", "tcp", "http", "https") or _is_http_unix(endpoint):
                 return settings, None
             certificates = options.certificates()
             if certificates is None or settings.tls is not None:
@@ -171,11 +171,25 @@ class Server:
         else:
             execute, mode = self._guarded(), SOCKET_MODE
         check = self._checker(endpoint, settings)
-        return await open_channel(endpoint, options, known, execute, mode, settings, check)
+        return await open_channel(endpoint, options, known, execute, mode, settings, check, self._asks_groups)
 
     def use_guard(self, guard: Guard | None) -> None:
         """Ask this guard about every command from now on, on all channels; None: nobody."""
+        if self._guard is not None:
+            self._guard.on_asking_groups = None
         self._guard = guard
+        if guard is not None:
+            guard.on_asking_groups = self._learn_groups
+            if guard.asks_groups:
+                self._learn_groups()
+
+    def _asks_groups(self) -> bool:
+        guard = self._guard
+        return guard is not None and guard.asks_groups
+
+    def _learn_groups(self) -> None:
+        for channel in (*self._channels, *self._retired):
+            channel.learn_groups()
 
     def _guarded(self, others: Mapping[str, CommandDefinition] = NO_OTHERS) -> Execute:
         """The way of a command from a channel to the manager. ``others`` are commands of that channel."""
@@ -206,7 +220,10 @@ class Server:
 
     async def _listen_on_http(self, endpoint: Endpoint, options: Options, settings: HttpSettings) -> Channel:
         try:
-            options.check(endpoint.transport)
+            rights = options.rights(SOCKET_MODE) if _is_http_unix(endpoint) else None
+            options.check(HTTP_UNIX if rights is not None else endpoint.transport)
+            if rights is not None and settings.tls is not None:
+                raise EndpointError("TLS is not spoken on a unix socket of HTTP")
         except EndpointError as error:
             raise explain(endpoint, error) from None
         if endpoint.transport == "https" and settings.tls is None:
@@ -216,23 +233,12 @@ class Server:
         if endpoint.transport == "http" and settings.tls is not None:
             endpoint = msgspec.structs.replace(endpoint, transport="https")
         # Loaded only here: a daemon without HTTP needs no HTTP parser.
-        from bridle.net.http import HttpListener
-        from bridle.server.browsers import FIXED_HEADERS, request_names
-        from bridle.server.http import HttpChannel, HttpCommands, answer_with
+        from bridle.server.http import HttpCommands, answer_with, open_http_channel
 
         answer = self._answer or answer_with(self._guarded())
-        commands = HttpCommands(answer, self._banner, settings, self._pages, name=endpoint.host)
-        listener = await HttpListener.open(
-            endpoint.host,
-            endpoint.port,
-            commands,
-            ssl_context=settings.tls,
-            fixed=FIXED_HEADERS,
-            identify=request_names(),
-            check=self._checker(endpoint, settings),
-        )
-        real = msgspec.structs.replace(endpoint, port=listener.address[1])
-        return HttpChannel(real, listener, commands)
+        commands = HttpCommands(answer, self._banner, settings, self._pages, name=endpoint.host or None)
+        check = self._checker(endpoint, settings)
+        return await open_http_channel(endpoint, rights, commands, settings, check, self._asks_groups)
 
     def renew_certificates(self) -> None:
         """Read the certificates again that endpoints name; the next handshakes go by them. Where that fails,
@@ -269,3 +275,7 @@ class Server:
         for failure in ends:
             if failure is not None:
                 raise failure
+
+
+def _is_http_unix(endpoint: Endpoint) -> bool:
+    return endpoint.in_http and endpoint.transport == "unix"

@@ -76,6 +76,11 @@ class SocketChannel:
         if settings.tls is not None and isinstance(self._listener, StreamListener):
             self._listener.tls = settings.tls
 
+    def learn_groups(self) -> None:
+        """Let those who are connected have their unix groups."""
+        if isinstance(self._listener, StreamListener):
+            self._listener.learn_groups()
+
     def retire(self) -> None:
         """First the name, then those who came by it: nobody is left in the kernel's queue."""
         try:
@@ -106,11 +111,13 @@ async def open_channel(
     mode: int,
     settings: HttpSettings,
     check: Callable[[str], None],
+    asks_groups: Callable[[], bool],
 ) -> SocketChannel:
     """Listen on an endpoint that is a socket or a FIFO. ``mode`` is a file's where the endpoint says nothing.
 
     The options ``mode``, ``owner`` (or ``user``) and ``group`` are those of files, ``connections`` that of
-    streams; others are the dialect's. ``check`` is told the address of a port, and may refuse it.
+    streams; others are the dialect's. ``check`` is told the address of a port, and may refuse it. ``asks_groups`` says
+    whether peers need their unix groups.
 
     Raises:
         EndpointError: an option is unknown, or the endpoint cannot be listened on.
@@ -144,7 +151,10 @@ async def open_channel(
                 dialect,
                 execute,
                 _with_names(
-                    lambda transport: peer_of_unix(transport.get_extra_info("socket"), path), settings
+                    lambda transport: peer_of_unix(
+                        transport.get_extra_info("socket"), path, groups=asks_groups()
+                    ),
+                    settings,
                 ),
                 connection_limit=connections,
                 tls=settings.tls,

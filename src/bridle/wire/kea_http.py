@@ -129,17 +129,19 @@ def _refused(status: int, body: bytes) -> Response:
         text = decode_answer(body).text or ""
     except RemoteProtocolError:
         text = body[:200].decode("utf-8", "replace").strip()
-    # The status is about HTTP: what came of a command is told with 200, so that 404 is no empty answer.
-    return Response(Result.ERROR, f"{text} (HTTP {status})" if text else f"HTTP {status}")
+    # The status is about HTTP: what came of a command is told with 200, so that 404 is no empty answer. But
+    # who may not have it done is told with 403.
+    result = Result.FORBIDDEN if status == 403 else Result.ERROR
+    return Response(result, f"{text} (HTTP {status})" if text else f"HTTP {status}")
 
 
 class KeaHttpClient:
-    """The client's side of one HTTP connection."""
+    """The client's side of one HTTP connection. Port 0 is none: on a unix socket."""
 
     def __init__(self, host: str, port: int, path: str, headers: Mapping[str, str]) -> None:
         self.connection: HttpClientConnection = HttpClientConnection()
         bracketed = f"[{host}]" if ":" in host else host
-        self._host = f"{bracketed}:{port}"
+        self._host = f"{bracketed}:{port}" if port else bracketed
         self._path = path
         self._headers = {"Content-Type": CONTENT_TYPE, **headers}
 

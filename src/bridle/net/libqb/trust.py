@@ -64,7 +64,14 @@ class Credentials(Struct, frozen=True):
 
     def peer(self, address: str) -> Peer:
         """The same for commands. A pid of 0 is a process of a pid namespace that is not ours."""
-        return Peer(transport="qb", address=address, pid=self.pid or None, uid=self.uid, gid=self.gid)
+        return Peer(
+            transport="qb",
+            address=address,
+            pid=self.pid or None,
+            uid=self.uid,
+            gid=self.gid,
+            groups=tuple(sorted(self.groups)),
+        )
 
 
 class FileRights(Struct, frozen=True):
