@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import bridle
+from bridle import JSON
 from bridle.agent.agent import Agent
-from bridle.agent.configuration import AgentSettings, read_settings
+from bridle.agent.configuration import AgentSettings, agent_channels, describe, read_settings
 from bridle.agent.forwarding import ServiceSettings
 from bridle.daemon.document import Document, read_file
 from bridle.daemon.plugins import PluginSettings
@@ -434,3 +435,43 @@ def test_services_of_pacemaker(name: str | None, path: str) -> None:
     document = Document({"Control-agent": {"control-sockets": {"cluster": service}}})
     (found,) = read_settings(document).services
     assert found.endpoint == Endpoint("qb", "pacemaker", path=path)
+
+
+# HTTP on a unix socket
+
+
+def places(agent: dict[str, JSON], listen: tuple[str, int] | Endpoint | None = None) -> list[str]:
+    """Where an agent with this configuration listens."""
+    return [str(one.endpoint) for one in agent_channels(Document({"Control-agent": agent}), listen)]
+
+
+def test_an_agent_listens_on_a_unix_socket_beside_the_port_or_instead_of_it() -> None:
+    port, file = "http://127.0.0.1:8000", "http+unix:/run/a"
+    assert places({}) == [port]
+    assert places({"http-socket": "/run/a"}) == [file]
+    assert places({"http-socket": {"socket-name": "/run/a"}, "http-port": 8000}) == [port, file]
+    assert places({"http-socket": "/run/a"}, ("127.0.0.1", 8000)) == [port, file]
+    assert places({"http-port": 9}, Endpoint.parse(file)) == [file]
+    described = describe(Document({"Control-agent": {"http-socket": "/run/a"}}))
+    assert "http-port" not in described
+
+
+def test_the_socket_asks_for_what_the_port_asks_for_unless_it_says_otherwise() -> None:
+    known: JSON = {"clients": [{"user": "a", "password": "b"}]}
+    own: JSON = {"socket-name": "/run/a", "authentication": {}}
+    for given, asked in (("/run/a", True), (own, False)):
+        value: dict[str, JSON] = {"Control-agent": {"authentication": known, "http-socket": given}}
+        (channel,) = agent_channels(Document(value), None)
+        assert channel.http.authentication is not None
+        assert channel.http.authentication.required == asked
+
+
+def test_a_service_may_be_http_on_a_unix_socket() -> None:
+    service: dict[str, JSON] = {"socket-type": "http", "socket-name": "/run/s", "user": "u", "password": "p"}
+    value: dict[str, JSON] = {"Control-agent": {"control-sockets": {"s": service}}}
+    (found,) = read_settings(Document(value)).services
+    assert str(found.endpoint) == "http+unix:/run/s"
+    assert (found.endpoint.user, found.endpoint.password) == ("u", "p")
+    service["socket-port"] = 1
+    with pytest.raises(bridle.BridleError, match="'socket-port' and 'socket-name' exclude each other"):
+        read_settings(Document(value))

@@ -27,7 +27,7 @@ def written(folder: Path, port: int) -> Path:
         ([], "a configuration file is needed: -c FILE"),
         (["-c"], "Option '-c' requires an argument"),
         (["-c", "x", "y"], "Got unexpected extra argument (y)"),
-        (["-c", "x", "--listen", "8000"], "--listen takes HOST:PORT, not '8000'"),
+        (["-c", "x", "--listen", "8000"], "--listen takes HOST:PORT or http+unix:PATH, not '8000'"),
         (["-c", "x", "--listen", "127.0.0.1:70000"], "--listen takes HOST:PORT"),
         (["-c", "x", "--listen", ":8000"], "--listen takes HOST:PORT"),
     ],

@@ -649,7 +649,7 @@ MISTAKES: list[tuple[dict[str, JSON], str]] = [
     ),
     (
         sockets(web(1, socket_name="/tmp/a")),
-        "parameter 'socket-name' is not supported by HTTP control sockets",
+        "parameter 'socket-port' is not supported by HTTP control sockets",
     ),
     (sockets(web(65536)), "out of range value (65536) specified for parameter 'socket-port'"),
     (sockets(web(-1)), "out of range value (-1) specified for parameter 'socket-port'"),
@@ -773,3 +773,42 @@ def test_a_socket_that_a_daemon_left_behind_is_taken_over(short_path: Path) -> N
 
     run(main())
     assert not path.exists()
+
+
+# HTTP on a unix socket
+
+
+def http_file(path: Path, **extra: JSON) -> dict[str, JSON]:
+    """An entry of ``control-sockets`` for HTTP on a unix socket."""
+    return {"socket-type": "http", "socket-name": str(path), **extra}
+
+
+@on_every_loop
+async def test_http_may_be_spoken_on_a_unix_socket(short_path: Path) -> None:
+    async with served(short_path, configuration=sockets(http_file(short_path / "h", mode="0600"))) as site:
+        assert (short_path / "h").stat().st_mode & 0o777 == 0o600
+        client = bridle.connect_async(f"http+unix:{short_path}/h")
+        try:
+            assert await client.call("repeat", ["here"]) == "here"
+            changed = await change(site, sockets(http_file(short_path / "g")))
+            assert changed.result == 0, changed.text
+        finally:
+            await client.close()
+        assert not (short_path / "h").exists()
+        assert (short_path / "g").stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"socket-port": 1}, "parameter 'socket-port' is not supported by HTTP control sockets"),
+        ({"trust-anchor": "x"}, "parameter 'trust-anchor' is not supported"),
+        ({"mode": 0o660}, "invalid type specified for parameter 'mode'"),
+        ({"authentication": {"users": []}}, "unsupported parameter 'users' in authentication"),
+        ({"socket-name": ""}, "Mandatory 'socket-name' parameter missing"),
+    ],
+)
+def test_what_is_wrong_with_http_on_a_unix_socket_is_told(extra: dict[str, JSON], words: str) -> None:
+    value = sockets({**http_file(Path("/run/x")), **extra})
+    with pytest.raises(bridle.BridleError, match=words):
+        read_control_sockets(value, Document({"Kettle": value}), "Kettle")

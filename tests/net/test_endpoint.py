@@ -192,3 +192,14 @@ def test_a_client_says_which_dialects_it_knows() -> None:
         EndpointError, match="unknown dialect 'pacemaker'; known are: binrpc, bngblaster, fifo, kea"
     ):
         as_endpoint("qb:crmd")
+
+
+def test_http_may_travel_on_a_unix_socket() -> None:
+    endpoint = Endpoint.parse("http+unix:/run/x?mode=0600")
+    assert (endpoint.transport, endpoint.dialect, endpoint.path) == ("unix", "http", "/run/x")
+    assert str(endpoint) == "http+unix:/run/x"
+    assert endpoint.in_http
+    assert Endpoint.parse("https://a").in_http
+    assert not Endpoint.parse("unix:/run/x").in_http
+    with pytest.raises(EndpointError, match=r"HTTP is http\+unix:PATH, http://HOST:PORT"):
+        Endpoint.parse("http+tcp:127.0.0.1:80")

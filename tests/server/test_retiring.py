@@ -69,7 +69,7 @@ async def test_who_has_connected_before_an_http_channel_goes_is_still_answered()
 
 
 @on_every_loop
-async def test_who_has_connected_before_http_on_a_unix_socket_goes_is_still_answered(
+async def test_who_has_connected_before_http_on_a_unix_socket_goes_is_answered(
     short_path: Path,
 ) -> None:
     server = bridle.Server(bridle.CommandManager())

@@ -2,11 +2,10 @@
 more.
 
 A ``control-sockets`` entry may have any name. Beyond Kea's ``unix`` it may be ``http`` or ``https`` (with
-``socket-address`` and ``socket-port``, for Kea ≥ 2.7.2, or ``http`` with ``socket-name``), ``binrpc`` or
-``fifo`` (with Kamailio's address as ``socket-name``), ``bngblaster``, ``pacemaker`` (with the name that one
-daemon listens under, or all of them without a ``socket-name``), or name any ``endpoint`` of the client;
-``timeout`` (seconds) and
-``connections`` bound what the agent does with it.
+``socket-address`` and ``socket-port``, for Kea ≥ 2.7.2; ``http`` also with ``socket-name``, on a unix
+socket), ``binrpc`` or ``fifo`` (with Kamailio's address as ``socket-name``), ``bngblaster``, ``pacemaker``
+(with the name that one daemon listens under, or all of them without a ``socket-name``), or name any
+``endpoint`` of the client; ``timeout`` (seconds) and ``connections`` bound what the agent does with it.
 
 ``http-socket`` has the agent listen on a unix socket: a path, or a map of ``socket-name``, ``mode``,
 ``owner``, ``group``, ``allow-world-writable`` and an ``authentication`` of its own. The port is listened on
@@ -328,8 +327,8 @@ def read_settings(document: Document) -> AgentSettings:
 
 
 def agent_channels(document: Document, listen: tuple[str, int] | Endpoint | None) -> list[ChannelSettings]:
-    """The listeners that a document asks for: a port, a unix socket, or both. ``listen`` is an address to use in
-    place of the port's, or the endpoint of a unix socket to listen on alone.
+    """The listeners that a document asks for: a port, a unix socket, or both. ``listen`` is an address to use
+    in place of the port's, or the endpoint of a unix socket to listen on alone.
 
     Raises:
         ConfigurationError: an address, TLS or authentication cannot be used.
@@ -355,7 +354,8 @@ def _names_port(agent: Mapping[str, JSON]) -> bool:
 def _read_socket(agent: Mapping[str, JSON], document: Document, http: HttpSettings) -> ChannelSettings:
     """The listener on a unix socket: with the port's settings, but for an authentication of its own."""
     value = agent["http-socket"]
-    item: dict[str, JSON] = dict(value) if isinstance(value, dict) else {"socket-name": value}
+    item: dict[str, JSON] = {"socket-name": value} if isinstance(value, str) else {}
+    item = {**value} if isinstance(value, dict) else item
     own = "authentication" in item
     if "allow-readable-secrets" in agent:
         item["allow-readable-secrets"] = agent["allow-readable-secrets"]
@@ -369,8 +369,8 @@ def describe(document: Document) -> dict[str, JSON]:
     """The configuration as ``config-get`` tells it: what was given, with the defaults."""
     agent = _Reader(document).root()
     alone = "http-socket" in agent and not _names_port(agent)
-    defaults = {} if alone else _DEFAULTS
-    described = {**defaults, **agent}
+    defaults: dict[str, JSON] = {} if alone else _DEFAULTS
+    described: dict[str, JSON] = {**defaults, **agent}
     services = described.get("control-sockets")
     if isinstance(services, dict):
         described["control-sockets"] = {name: _with_type(service) for name, service in services.items()}

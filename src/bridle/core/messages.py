@@ -40,7 +40,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who sent a command, as far as the carrier knows.
 
     ``transport`` is the endpoint's (``unix``, ``http``, …; ``http+unix`` for HTTP on a unix socket; ``local``
-    for a call inside the process). ``pid``, ``uid`` and ``gid`` come from the kernel (``SO_PEERCRED``) when the peer connected.
+    for a call inside the process). ``pid``, ``uid`` and ``gid`` come from the kernel (``SO_PEERCRED``) when
+    the peer connected.
     ``groups`` are its supplementary groups, None where nobody asked the kernel.
     ``user`` is the name that an authentication vouched for; ``token`` is that of the bearer token, where it
     was one that did, and ``role`` the role that the authentication gave.

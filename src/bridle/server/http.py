@@ -278,9 +278,9 @@ async def open_http_channel(
     check: Callable[[str], None],
     asks_groups: Callable[[], bool],
 ) -> HttpChannel:
-    """Listen on an endpoint of HTTP; ``rights`` are those of the file where that is a unix socket. ``check`` is
-    told the address of a port, and may refuse it; ``asks_groups`` says whether peers of a unix socket need their
-    groups.
+    """Listen on an endpoint of HTTP; ``rights`` are those of the file where that is a unix socket. ``check``
+    is told the address of a port, and may refuse it; ``asks_groups`` says whether peers of a unix socket need
+    their groups.
 
     Raises:
         EndpointError: it cannot be listened on.

@@ -116,8 +116,8 @@ async def open_channel(
     """Listen on an endpoint that is a socket or a FIFO. ``mode`` is a file's where the endpoint says nothing.
 
     The options ``mode``, ``owner`` (or ``user``) and ``group`` are those of files, ``connections`` that of
-    streams; others are the dialect's. ``check`` is told the address of a port, and may refuse it. ``asks_groups`` says
-    whether peers need their unix groups.
+    streams; others are the dialect's. ``check`` is told the address of a port, and may refuse it.
+    ``asks_groups`` says whether peers need their unix groups.
 
     Raises:
         EndpointError: an option is unknown, or the endpoint cannot be listened on.
