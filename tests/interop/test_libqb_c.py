@@ -3,6 +3,7 @@ end."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.support.libqb import (
     ANYBODY,
     TRANSPORTS,
     CServer,
+    Echo,
     ServiceThread,
     expected_number,
     memory_of_ours,
@@ -67,6 +69,29 @@ def test_a_client_on_libqb_gets_every_message_back_from_our_server(
         done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
         assert done.stdout.startswith(f"ok {count} messages"), done
         assert len(service.client().messages) == count
+
+
+def test_a_client_on_libqb_waits_while_our_server_asks_it_to_pause(
+    short_path: Path, transport: Transport
+) -> None:
+    class Pausing(Echo):
+        """Takes a break after every tenth message."""
+
+        taken = 0
+
+        def request_received(self, message: bytes) -> None:
+            super().request_received(message)
+            self.taken += 1
+            if self.taken % 10 == 0:
+                self.connection.pause()
+                asyncio.get_running_loop().call_later(0.003, self.connection.resume)
+
+    with ServiceThread(short_path, transport, places=PLACES, serve=Pausing) as service:
+        argv = peer_argv("client", service.name, 1, 500, WINDOW)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
+        words = done.stdout.split()
+        assert words[:2] == ["ok", "500"], done
+        assert int(words[3]) > 20, "it was told to wait, and tried again"
 
 
 def test_our_client_gets_every_message_back_from_a_server_on_libqb(

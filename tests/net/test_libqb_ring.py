@@ -83,7 +83,7 @@ def test_messages_come_out_in_the_order_in_which_they_went_in(pair: Pair) -> Non
 
 
 @given(st.lists(st.integers(0, MESSAGE) | st.none(), max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_ring_is_a_bounded_queue(tmp_path: Path, steps: list[int | None]) -> None:
     pair, model = Pair(tmp_path), deque[bytes]()
     for number, size in enumerate(steps):
@@ -225,7 +225,7 @@ def test_a_semaphore_that_glibc_would_abort_at_is_put_right(pair: Pair, sharing:
 
 
 @given(st.binary(min_size=12, max_size=12), st.integers(0, 2**31 - 1), st.lists(st.binary(max_size=200)))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 def test_any_bytes_in_a_ring_are_a_message_or_an_error(
     tmp_path: Path, places: bytes, count: int, pieces: list[bytes]
 ) -> None:
@@ -248,7 +248,7 @@ def test_any_bytes_in_a_ring_are_a_message_or_an_error(
 
 
 @given(st.binary(max_size=100), st.binary(max_size=50), st.binary(max_size=100), st.booleans())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_in_a_rings_files_are_a_ring_or_an_error(
     tmp_path: Path, places: bytes, end: bytes, data: bytes, fitting: bool
 ) -> None:

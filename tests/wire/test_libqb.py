@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridle.core.errors import RemoteProtocolError
@@ -90,6 +90,7 @@ def test_a_request_that_is_none_is_refused(data: bytes) -> None:
 
 
 @given(st.binary(max_size=40) | st.binary(min_size=REQUEST_BYTES, max_size=REQUEST_BYTES))
+@settings(deadline=None)
 def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
     try:
         assert 0 <= decode_request(data) < 2**32
@@ -98,6 +99,7 @@ def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
 
 
 @given(st.binary(min_size=40, max_size=200), st.booleans())
+@settings(deadline=None)
 def test_any_bytes_are_a_response_or_refused(data: bytes, genuine: bool) -> None:
     head = RESPONSE[:16] + data[16:] if genuine else data
     try:
@@ -118,6 +120,7 @@ def test_a_name_that_does_not_fit_cannot_be_written(name: str) -> None:
 
 
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=1000))
+@settings(deadline=None)
 def test_names_are_read_as_they_were_written(name: str) -> None:
     assert decode_path(encode_path(name)) == name
 
@@ -151,12 +154,14 @@ def test_the_captured_chunks_have_the_computed_size() -> None:
 
 
 @given(st.integers(SMALLEST_MESSAGE, MESSAGE_LIMIT))
+@settings(deadline=None)
 def test_the_largest_message_fits_into_an_empty_ring(size: int) -> None:
     words = ring_bytes(size, PAGE) // 4
     assert free_bytes(0, 0, words, 0) >= size
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_a_message_that_fits_does_not_reach_the_next_place_to_read(data: st.DataObject) -> None:
     words = data.draw(st.integers(16, 4096))
     write, read = (data.draw(st.integers(0, words - 1)) for _ in range(2))

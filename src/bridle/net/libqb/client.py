@@ -263,7 +263,11 @@ class LibqbClient:
         return self._open.response_filenos()
 
     def close(self) -> None:
-        """End the connection. Who waits in another thread gets ENOTCONN."""
+        """End the connection. Who waits in another thread gets ENOTCONN.
+
+        The end of the stream socket says so; a message with the id of disconnecting would say nothing more,
+        and a C server drops what it has not read in either case.
+        """
         channels, self._channels = self._channels, None
         if channels is not None:
             channels.close()

@@ -13,7 +13,6 @@ import errno
 import mmap
 import os
 import stat
-import struct
 import threading
 from pathlib import Path
 from typing import Self
@@ -56,9 +55,6 @@ _FLOW = RING_FLOW // 4
 _SHARING = RING_SHARING // 4
 
 _LARGEST_WORD = 0xFFFFFFFF
-
-_head = struct.Struct("=II")
-_read_head, _write_head = _head.unpack_from, _head.pack_into
 
 _STATE = "-header"
 _DATA = "-data"
@@ -141,6 +137,7 @@ class Ring:
         """Keep at hand what every message needs."""
         self._places = self._state.words
         self._bytes = self._data.view
+        self._words = self._data.words
         self._count = len(self._bytes) // 8  # it is there twice
         self._semaphore = self._state.address + RING_SEMAPHORE
 
@@ -245,15 +242,19 @@ class RingWriter(Ring):
             LibqbError: EBADMSG: the other side's place is none.
         """
         # Every line here, and in take(), is run for every message.
-        places, count = self._places, self._count
+        places, words, count = self._places, self._words, self._count
         write, read, size = self._write, places[_READ], len(message)
         if read >= count:
             raise self._broken(f"read at {read} of {count}")
-        if size > free_bytes(write, read, count, places[_WAITING]):
+        # Mostly there is room beyond doubt, and counting exactly takes longer.
+        if size > (read - write - 4 if read > write else read - write + count - 4) * 4 and (
+            size > free_bytes(write, read, count, places[_WAITING])
+        ):
             return False
         start = write * 4 + CHUNK_HEAD
         self._bytes[start : start + size] = message
-        _write_head(self._bytes, write * 4, size, MARK_READY)
+        words[write] = size
+        words[write + 1] = MARK_READY
         after = write + (size + CHUNK_HEAD + 3) // 4
         self._write = places[_WRITE] = after - count if after >= count else after
         places[_SHARING] = SHARED
@@ -303,15 +304,16 @@ class RingReader(Ring):
         return self._next() if got else None
 
     def _next(self) -> bytes:
-        places, count, read, data = self._places, self._count, self._read, self._bytes
-        size, mark = _read_head(data, read * 4)
-        if mark != MARK_READY:
+        places, words, count, read = self._places, self._words, self._count, self._read
+        size, write = words[read], places[_WRITE]
+        if words[read + 1] != MARK_READY:
             raise self._broken(f"no message at {read}")
-        after, write = read + (size + CHUNK_HEAD + 3) // 4, places[_WRITE]
+        after = read + (size + CHUNK_HEAD + 3) // 4
         if write >= count or after > (write if write > read else write + count):
             raise self._broken(f"a message of {size} bytes at {read}, written up to {write} of {count}")
         start = read * 4 + CHUNK_HEAD
-        message = data[start : start + size].tobytes()
-        _write_head(data, read * 4, 0, MARK_CONSUMED)
+        message = self._bytes[start : start + size].tobytes()
+        words[read] = 0
+        words[read + 1] = MARK_CONSUMED
         self._read = places[_READ] = after - count if after >= count else after
         return message
