@@ -10,29 +10,30 @@ from __future__ import annotations
 import errno
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bridle.bundled.cluster.attributes import Attributes
+from bridle.bundled.cluster.beginning import device, primitive
 from bridle.bundled.cluster.cib import Author, Change, Cib, Options, empty
 from bridle.bundled.cluster.controller import Controller, Executed
 from bridle.bundled.cluster.executions import Executions
 from bridle.bundled.cluster.executor import Agents
 from bridle.bundled.cluster.failure import failure
-from bridle.bundled.cluster.fencer import Device, Fencer, Incident
+from bridle.bundled.cluster.fencer import Device, Fencer, Incident, incident_value
 from bridle.bundled.cluster.history import Operation, operation_node, resource_node
 from bridle.bundled.cluster.merge import INFINITY
 from bridle.bundled.cluster.resources import Resource, resources
-from bridle.bundled.cluster.settings import ClusterSettings, DeviceSettings, ResourceSettings
+from bridle.bundled.cluster.settings import ClusterSettings
 from bridle.bundled.cluster.tree import Node, dump, make
 from bridle.bundled.timetable import Timetable
 from bridle.core.errors import CommandError
 from bridle.core.messages import JSON
 from bridle.wire.pacemaker_messages import FEATURE_SET
 
-__all__ = ["Member", "World", "incident_value"]
+__all__ = ["Member", "World"]
 
 DC_VERSION = "2.1.5-bridle"
 """What the CIB says that its controller is."""
@@ -128,8 +129,8 @@ class World:
         self._tend()
         if new:
             self._configure()
-        for device in imagined.fencing_devices:
-            self.fencer.register(_device(device))
+        for one in imagined.fencing_devices:
+            self.fencer.register(device(one))
         self._read_fencing()
         for member in self.members.values():
             if member.member:
@@ -140,7 +141,7 @@ class World:
         section = self.root.find("configuration/resources")
         assert section is not None
         for resource in self.settings.imagined.resources:
-            section.append(_primitive(resource))
+            section.append(primitive(resource))
         self._set_property("cluster-name", self.settings.cluster_name)
         for name, value in self.settings.imagined.properties.items():
             self._set_property(name, value)
@@ -524,62 +525,8 @@ class World:
             self.join(name)
 
 
-def incident_value(incident: Incident) -> dict[str, JSON]:
-    """An incident as commands and events tell it."""
-    return {
-        "id": incident.id,
-        "target": incident.target,
-        "action": incident.action,
-        "origin": incident.origin,
-        "client": incident.client,
-        "delegate": incident.delegate,
-        "state": incident.state,
-        "completed": incident.completed,
-        "reason": incident.reason,
-        "code": incident.code,
-    }
-
-
 def _path_of_history(state: Node, resource: str) -> str:
     quote = '"' if "'" in resource else "'"
     return (
         f"//node_state[@id='{state.get('id')}']/lrm/lrm_resources/lrm_resource[@id={quote}{resource}{quote}]"
     )
-
-
-def _device(settings: DeviceSettings) -> Device:
-    listed: Mapping[str, str] = {"pcmk_host_list": " ".join(settings.targets)} if settings.targets else {}
-    return Device(settings.id, settings.agent, "redhat", {**settings.parameters, **listed})
-
-
-def _primitive(settings: ResourceSettings) -> Node:
-    node = make(
-        "primitive",
-        {
-            "id": settings.id,
-            "class": settings.class_,
-            "provider": settings.provider if settings.class_ == "ocf" else None,
-            "type": settings.type,
-        },
-    )
-    for tag, kind, pairs in (
-        ("meta_attributes", "meta_attributes", settings.meta),
-        ("instance_attributes", "instance_attributes", settings.parameters),
-    ):
-        if pairs:
-            name = f"{settings.id}-{kind}"
-            node.append(
-                make(
-                    tag,
-                    {"id": name},
-                    *(
-                        make("nvpair", {"id": _UNSAFE.sub(".", f"{name}-{key}"), "name": key, "value": value})
-                        for key, value in pairs.items()
-                    ),
-                )
-            )
-    if settings.monitor_interval:
-        name = f"{settings.id}-monitor-{settings.monitor_interval}s"
-        operation = make("op", {"id": name, "name": "monitor", "interval": f"{settings.monitor_interval}s"})
-        node.append(make("operations", None, operation))
-    return node
