@@ -174,3 +174,15 @@ def test_a_daemon_of_one_s_own_has_control_sockets_of_this_type(tmp_path: Path) 
             assert [str(channel.endpoint) for channel in running.server.channels] == [f"qb:{name}"]
 
     asyncio.run(run())
+
+
+@on_virtual_clock
+async def test_a_cib_file_that_cannot_be_written_leaves_the_cluster_as_it_is(tmp_path: Path) -> None:
+    async with serve(Cluster(node="node1", native=False)) as running:
+        manager = running.daemon.manager
+        create = {"section": "resources", "xml": DUMMY}
+        assert (await manager.execute(Command("cib-create", create))).result == 0
+        wrong = {"Cluster": {"cib-file": str(tmp_path / "nowhere" / "cib.xml")}}
+        assert (await manager.execute(Command("config-set", wrong))).result == 1
+        kept = await manager.execute(Command("cib-query", {"xpath": "//primitive"}))
+        assert kept.result == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -152,14 +152,31 @@ class Cib:
         tracker = Tracker(self.root)
         try:
             _modify(self.root, update, section, options, tracker)
-            self._settle(tracker, section, update, options, author)
+            self._settle(tracker, "cib_modify", section, update, options, author)
         except BaseException:
             tracker.undo()
             raise
         return self.root
 
+    def discard(self, nodes: Iterable[Node], author: Author) -> None:
+        """Remove elements of this CIB."""
+        tracker = Tracker(self.root)
+        try:
+            for node in list(nodes):
+                tracker.remove(node)
+            self._settle(tracker, "cib_delete", None, None, Options(), author)
+        except BaseException:
+            tracker.undo()
+            raise
+
     def _settle(
-        self, tracker: Tracker, section: str | None, update: Node, options: Options, author: Author
+        self,
+        tracker: Tracker,
+        operation: str,
+        section: str | None,
+        update: Node | None,
+        options: Options,
+        author: Author,
     ) -> None:
         """Number what was done in place, check it, and let it hold; or take it back."""
         root = self.root
@@ -181,7 +198,7 @@ class Cib:
         if configuration:
             self._sign(root, author, lambda name, value: tracker.set(root, name, value))
         given = None if options.xpath else update
-        self.changed(Change("cib_modify", section, given, patch, shell(root), configuration))
+        self.changed(Change(operation, section, given, patch, shell(root), configuration))
 
     def _sign(self, root: Node, author: Author, write: Callable[[str, str], None]) -> None:
         """Remember who changed the configuration, and keep it."""

@@ -126,14 +126,16 @@ class Cluster(NodeCommands, CibCommands, ResourceCommands, FencingCommands, Daem
 
     def configure(self, configuration: ClusterSettings) -> None:
         """Begin anew: the cluster is another one."""
+        if configuration is self.world.settings:
+            return  # the one before, after another failed: it goes on
         name = self._name(configuration)
         kept = _read_cib(configuration.cib_file)
-        epoch = self._epoch()
-        self.world = World(configuration, name, epoch, kept=kept, publish=self.events.publish)
+        world = World(configuration, name, self._epoch(), kept=kept, publish=self.events.publish)
         if configuration.cib_file is not None:
             file = Path(configuration.cib_file)
-            self.world.cib.keep = lambda root: _write_cib(file, root)
-            _write_cib(file, self.world.root)
+            world.cib.keep = lambda root: _write_cib(file, root)
+            _write_cib(file, world.root)
+        self.world = world
         if self._started:
             self._began = self._time()
             self._schedule()

@@ -16,9 +16,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bridle.bundled.cluster.executor import Agents, Outcome
+from bridle.bundled.cluster.graph import Action, Graph
 from bridle.bundled.cluster.history import Operation
 from bridle.bundled.cluster.resources import Resource, is_true, properties
-from bridle.bundled.cluster.scheduler import Action, Graph, schedule
+from bridle.bundled.cluster.scheduler import schedule
 from bridle.bundled.cluster.tree import Node
 from bridle.bundled.timetable import Timetable
 

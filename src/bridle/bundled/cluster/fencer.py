@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from bridle.bundled.cluster.failure import failure
 from bridle.bundled.cluster.settings import ActionSettings
 from bridle.bundled.timetable import Timetable
+from bridle.core.messages import JSON
 
-__all__ = ["Device", "Fencer", "HISTORY_LIMIT", "Incident"]
+__all__ = ["DEVICES_LIMIT", "Device", "Fencer", "HISTORY_LIMIT", "Incident", "incident_value"]
 
 HISTORY_LIMIT = 500
 """Incidents that are remembered, as in Pacemaker."""
@@ -241,3 +242,19 @@ class Fencer:
         self._exchange(ended)
         self.finished(ended)
         done(ended)
+
+
+def incident_value(incident: Incident) -> dict[str, JSON]:
+    """An incident as commands and events tell it."""
+    return {
+        "id": incident.id,
+        "target": incident.target,
+        "action": incident.action,
+        "origin": incident.origin,
+        "client": incident.client,
+        "delegate": incident.delegate,
+        "state": incident.state,
+        "completed": incident.completed,
+        "reason": incident.reason,
+        "code": incident.code,
+    }

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from bridle.bundled.cluster.failure import failure
-from bridle.bundled.cluster.fencer import Device, Incident
+from bridle.bundled.cluster.fencer import Device, Incident, incident_value
 from bridle.bundled.cluster.settings import Name, NodeName
-from bridle.bundled.cluster.world import World, incident_value
+from bridle.bundled.cluster.world import World
 from bridle.core.errors import ArgumentError
 from bridle.core.events import EventLog
 from bridle.core.manager import command

@@ -12,7 +12,8 @@ from bridle.bundled.cluster.attributes import failure_names
 from bridle.bundled.cluster.failure import failure
 from bridle.bundled.cluster.resources import milliseconds
 from bridle.bundled.cluster.settings import NodeName
-from bridle.bundled.cluster.world import Member, World
+from bridle.bundled.cluster.status import Member
+from bridle.bundled.cluster.world import World
 from bridle.core.errors import ArgumentError, CommandError
 from bridle.core.manager import command
 from bridle.core.messages import JSON, Response

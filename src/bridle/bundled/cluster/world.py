@@ -10,29 +10,30 @@ from __future__ import annotations
 import errno
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from bridle.bundled.cluster.attributes import Attributes
-from bridle.bundled.cluster.cib import Author, Change, Cib, Options, empty
+from bridle.bundled.cluster.beginning import device, primitive
+from bridle.bundled.cluster.cib import Author, Change, Cib, empty
 from bridle.bundled.cluster.controller import Controller, Executed
 from bridle.bundled.cluster.executions import Executions
 from bridle.bundled.cluster.executor import Agents
 from bridle.bundled.cluster.failure import failure
-from bridle.bundled.cluster.fencer import Device, Fencer, Incident
-from bridle.bundled.cluster.history import Operation, operation_node, resource_node
+from bridle.bundled.cluster.fencer import Device, Fencer, Incident, incident_value
+from bridle.bundled.cluster.history import Operation
 from bridle.bundled.cluster.merge import INFINITY
 from bridle.bundled.cluster.resources import Resource, resources
-from bridle.bundled.cluster.settings import ClusterSettings, DeviceSettings, ResourceSettings
+from bridle.bundled.cluster.settings import ClusterSettings
+from bridle.bundled.cluster.status import Member, Status
 from bridle.bundled.cluster.tree import Node, dump, make
 from bridle.bundled.timetable import Timetable
 from bridle.core.errors import CommandError
 from bridle.core.messages import JSON
 from bridle.wire.pacemaker_messages import FEATURE_SET
 
-__all__ = ["Member", "World", "incident_value"]
+__all__ = ["Member", "World"]
 
 DC_VERSION = "2.1.5-bridle"
 """What the CIB says that its controller is."""
@@ -48,15 +49,6 @@ _REBOOT = 30.0
 
 _RETRY = 5.0
 """Seconds until a node is fenced again that could not be."""
-
-
-class Member(Struct, frozen=True):
-    """A node. ``expected`` says that it has not left in good order."""
-
-    name: str
-    id: int
-    member: bool = True
-    expected: bool = True
 
 
 class World:
@@ -81,6 +73,7 @@ class World:
         imagined = settings.imagined
         self.members: dict[str, Member] = {}
         self.cib: Cib = Cib(kept if kept is not None else empty(feature_set=FEATURE_SET), self.now)
+        self.status: Status = Status(self.cib, Author(name, "crmd", "hacluster"))
         self.attributes: Attributes = Attributes(self.timetable, self._write_attribute)
         self.agents: Agents = Agents(imagined.agents, imagined.seed)
         self.fencer: Fencer = Fencer(self.timetable, imagined.fencing, imagined.seed, name, self.now)
@@ -89,7 +82,6 @@ class World:
         self.executions: Executions = Executions(
             self.timetable, self.agents, name, self.now, self.controller.call, self.executed
         )
-        self._recording = 0
         self._tending = False
         self._set_up(kept is None)
         self.cib.changed = self._changed
@@ -128,8 +120,8 @@ class World:
         self._tend()
         if new:
             self._configure()
-        for device in imagined.fencing_devices:
-            self.fencer.register(_device(device))
+        for one in imagined.fencing_devices:
+            self.fencer.register(device(one))
         self._read_fencing()
         for member in self.members.values():
             if member.member:
@@ -140,20 +132,19 @@ class World:
         section = self.root.find("configuration/resources")
         assert section is not None
         for resource in self.settings.imagined.resources:
-            section.append(_primitive(resource))
+            section.append(primitive(resource))
         self._set_property("cluster-name", self.settings.cluster_name)
         for name, value in self.settings.imagined.properties.items():
             self._set_property(name, value)
 
     def _set_property(self, name: str, value: str) -> None:
-        self._write(
+        self.status.write(
             "crm_config",
             make(
                 "cluster_property_set",
                 {"id": "cib-bootstrap-options"},
                 make("nvpair", {"id": f"cib-bootstrap-options-{name}", "name": name, "value": value}),
             ),
-            can_create=True,
         )
 
     def _tend(self) -> None:
@@ -180,7 +171,7 @@ class World:
             if name not in known:
                 self._set_property(name, value)
         for member in self.members.values():
-            self._tell_node(member)
+            self.status.tell(member)
         quorum = "1" if self.quorate else "0"
         attributes = {
             "crm_feature_set": FEATURE_SET,
@@ -188,41 +179,7 @@ class World:
             "dc-uuid": str(self.members[self.name].id),
         }
         if any(self.root.get(name) != value for name, value in attributes.items()):
-            self._write("cib", make("cib", attributes))
-
-    def _tell_node(self, member: Member) -> None:
-        wanted = make("node", {"id": member.id, "uname": member.name})
-        nodes = self.root.find("configuration/nodes")
-        assert nodes is not None
-        if not any(dict(node.attrib) == dict(wanted.attrib) for node in nodes):
-            self._write("nodes", wanted, can_create=True)
-        state = make(
-            "node_state",
-            {
-                "id": member.id,
-                "uname": member.name,
-                "in_ccm": member.member,
-                "crmd": "online" if member.member else "offline",
-                "crm-debug-origin": "do_state_transition",
-                "join": "member" if member.member else "down",
-                "expected": "member" if member.expected else "down",
-            },
-        )
-        present = self._state_of(member)
-        if present is None or any(
-            present.get(str(name)) != value
-            for name, value in state.attrib.items()
-            if name != "crm-debug-origin"
-        ):
-            if member.member and (present is None or present.find("lrm") is None):
-                state.append(make("lrm", {"id": member.id}, make("lrm_resources")))
-            self._write("status", state, can_create=True)
-
-    def _state_of(self, member: Member) -> Node | None:
-        for state in self.root.iterfind("status/node_state"):
-            if state.get("id") == str(member.id):
-                return state
-        return None
+            self.status.write("cib", make("cib", attributes))
 
     @property
     def quorate(self) -> bool:
@@ -230,10 +187,6 @@ class World:
         return 2 * sum(member.member for member in self.members.values()) > len(self.members)
 
     # The CIB.
-
-    def _write(self, section: str, update: Node, *, can_create: bool = False) -> None:
-        author = Author(self.name, "crmd", "hacluster")
-        self.cib.modify(update, section, Options(can_create=can_create), author)
 
     def _changed(self, change: Change) -> None:
         self._publish(
@@ -252,7 +205,7 @@ class World:
             self._tend()
             if change.operation != "cib_delete":
                 self.attributes.refresh()
-        if not self._recording:
+        if not self.status.quiet:
             self.controller.poke()
 
     def _read_fencing(self) -> None:
@@ -335,16 +288,10 @@ class World:
         self.controller.lose(member.name)
         self.attributes.forget(member.name)
         self._tend()
-        self._drop("transient_attributes", member)
+        self.status.drop("transient_attributes", member)
         if not member.expected:
-            self._drop("lrm", member)
+            self.status.drop("lrm", member)
         self._publish("node", {"node": member.name, "id": member.id, "state": "lost"})
-
-    def _drop(self, part: str, member: Member) -> None:
-        state = self._state_of(member)
-        if state is not None and state.find(part) is not None:
-            path = f"//node_state[@id='{member.id}']/{part}"
-            self.cib.delete(None, path, Options(xpath=True), Author(self.name, "crmd", "hacluster"))
 
     def purge(self, name: str | None, number: int | None) -> None:
         """Forget a node that is no member; one that nobody knows is no failure."""
@@ -359,27 +306,8 @@ class World:
 
     def _write_attribute(self, name: str, node: str, value: str | None, set_id: str | None) -> None:
         member = self.members.get(node)
-        if member is None or not member.member:
-            return
-        block = set_id or f"status-{member.id}"
-        pair = make("nvpair", {"id": _UNSAFE.sub(".", f"{block}-{name}"), "name": name, "value": value or ""})
-        if value is None:
-            pair.set("__delete__", "value")
-            if self._state_of(member) is None:
-                return
-        self._write(
-            "status",
-            make(
-                "node_state",
-                {"id": member.id},
-                make(
-                    "transient_attributes",
-                    {"id": member.id},
-                    make("instance_attributes", {"id": _UNSAFE.sub(".", block)}, pair),
-                ),
-            ),
-            can_create=True,
-        )
+        if member is not None and member.member:
+            self.status.write_attribute(member, name, value, set_id)
 
     # Resources.
 
@@ -395,41 +323,16 @@ class World:
         raise failure(errno.ENXIO, f"there is no resource '{name}'")
 
     def record(self, node: str, resource: Resource, operation: Operation, *, failure: bool = False) -> None:
-        """Write an operation into the status, where that needs no attention."""
+        """Write an operation into the status."""
         member = self.members.get(node)
-        if member is None or not member.member:
-            return
-        identity = f"{resource.id}_last_failure_0" if failure else ""
-        if not failure and operation.action == "asyncmon":
-            identity = f"{resource.id}_last_0"
-        made = operation_node(resource.id, node, operation, identity=identity, parameters=resource.parameters)
-        history = resource_node(resource.id, resource.class_, resource.provider, resource.type, made)
-        state = make(
-            "node_state",
-            {"id": member.id, "uname": node, "crm-debug-origin": "do_update_resource"},
-            make("lrm", {"id": member.id}, make("lrm_resources", None, history)),
-        )
-        self._recording += 1
-        try:
-            self._write("status", state, can_create=True)
-        finally:
-            self._recording -= 1
+        if member is not None and member.member:
+            self.status.record(member, resource, operation, failure=failure)
 
     def erase(self, node: str, resource: str) -> None:
         """Remove a resource's history on a node from the status."""
         member = self.members.get(node)
-        state = self._state_of(member) if member is not None else None
-        if state is None:
-            return
-        self._recording += 1
-        try:
-            for history in state.iterfind("lrm/lrm_resources/lrm_resource"):
-                if history.get("id") == resource:
-                    author = Author(self.name, "crmd", "hacluster")
-                    self.cib.delete(None, _path_of_history(state, resource), Options(xpath=True), author)
-                    return
-        finally:
-            self._recording -= 1
+        if member is not None:
+            self.status.erase(member, resource)
 
     def count_failure(self, node: str, resource: str, operation: Operation, fatal: bool) -> None:
         """Count a failure of a resource on a node."""
@@ -460,14 +363,10 @@ class World:
     def reprobe(self, node: str | None) -> None:
         """Forget what was done to all resources, on a node or on all."""
         for member in self.members.values():
-            state = self._state_of(member)
-            if node not in (None, member.name) or state is None or not member.member:
-                continue
-            for history in state.iterfind("lrm/lrm_resources/lrm_resource"):
-                self.controller.forget(member.name, history.get("id", ""))
-            path = f"//node_state[@id='{member.id}']/lrm/lrm_resources/lrm_resource"
-            author = Author(self.name, "crmd", "hacluster")
-            self.cib.delete(None, path, Options(xpath=True, multiple=True), author)
+            if node in (None, member.name) and member.member:
+                for history in self.status.histories(member):
+                    self.controller.forget(member.name, history.get("id", ""))
+                self.status.erase(member, None)
         self.controller.poke()
 
     def executed(self, executed: Executed) -> None:
@@ -522,64 +421,3 @@ class World:
         known = self.members.get(name)
         if known is not None and not known.member:
             self.join(name)
-
-
-def incident_value(incident: Incident) -> dict[str, JSON]:
-    """An incident as commands and events tell it."""
-    return {
-        "id": incident.id,
-        "target": incident.target,
-        "action": incident.action,
-        "origin": incident.origin,
-        "client": incident.client,
-        "delegate": incident.delegate,
-        "state": incident.state,
-        "completed": incident.completed,
-        "reason": incident.reason,
-        "code": incident.code,
-    }
-
-
-def _path_of_history(state: Node, resource: str) -> str:
-    quote = '"' if "'" in resource else "'"
-    return (
-        f"//node_state[@id='{state.get('id')}']/lrm/lrm_resources/lrm_resource[@id={quote}{resource}{quote}]"
-    )
-
-
-def _device(settings: DeviceSettings) -> Device:
-    listed: Mapping[str, str] = {"pcmk_host_list": " ".join(settings.targets)} if settings.targets else {}
-    return Device(settings.id, settings.agent, "redhat", {**settings.parameters, **listed})
-
-
-def _primitive(settings: ResourceSettings) -> Node:
-    node = make(
-        "primitive",
-        {
-            "id": settings.id,
-            "class": settings.class_,
-            "provider": settings.provider if settings.class_ == "ocf" else None,
-            "type": settings.type,
-        },
-    )
-    for tag, kind, pairs in (
-        ("meta_attributes", "meta_attributes", settings.meta),
-        ("instance_attributes", "instance_attributes", settings.parameters),
-    ):
-        if pairs:
-            name = f"{settings.id}-{kind}"
-            node.append(
-                make(
-                    tag,
-                    {"id": name},
-                    *(
-                        make("nvpair", {"id": _UNSAFE.sub(".", f"{name}-{key}"), "name": key, "value": value})
-                        for key, value in pairs.items()
-                    ),
-                )
-            )
-    if settings.monitor_interval:
-        name = f"{settings.id}-monitor-{settings.monitor_interval}s"
-        operation = make("op", {"id": name, "name": "monitor", "interval": f"{settings.monitor_interval}s"})
-        node.append(make("operations", None, operation))
-    return node
