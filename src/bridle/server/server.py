@@ -68,7 +68,7 @@ class Server:
         self._began = time.time()
         self._answer = answer
         self._banner = banner
-        self._pages = pages
+        self._pages = _no_pages if pages is None else pages
         self._guard: Guard | None = None
         self.allow_unauthenticated = allow_unauthenticated
         """Whether channels that other machines can reach may be without authentication of their own; so they
@@ -279,3 +279,7 @@ class Server:
 
 def _is_http_unix(endpoint: Endpoint) -> bool:
     return endpoint.in_http and endpoint.transport == "unix"
+
+
+def _no_pages() -> Pages | None:
+    return None
