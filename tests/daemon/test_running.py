@@ -318,7 +318,7 @@ def test_an_endpoint_that_is_none_is_refused(short_path: Path) -> None:
         async with bridle.serve(Kettle(), endpoint):
             pass
 
-    for endpoint in ("nonsense", "unix:", "tcp:127.0.0.1:1", f"unix:{short_path}/s?mode=9"):
+    for endpoint in ("nonsense", "unix:", "udp:127.0.0.1:1", f"unix:{short_path}/s?mode=9"):
         with pytest.raises(bridle.EndpointError):
             run(main(endpoint))
 

@@ -189,9 +189,9 @@ def test_a_client_says_which_transports_a_dialect_travels_on(text: str) -> None:
 
 def test_a_client_says_which_dialects_it_knows() -> None:
     with pytest.raises(
-        EndpointError, match="unknown dialect 'pacemaker'; known are: binrpc, bngblaster, fifo, kea"
+        EndpointError, match="unknown dialect 'morse'; known are: binrpc, bngblaster, fifo, kea"
     ):
-        as_endpoint("qb:crmd")
+        as_endpoint("morse+unix:/x")
 
 
 def test_http_may_travel_on_a_unix_socket() -> None:

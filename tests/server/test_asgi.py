@@ -197,7 +197,7 @@ async def test_an_answer_without_a_length_comes_in_chunks() -> None:
 @on_every_loop
 async def test_an_answer_of_known_length_comes_as_it_is_and_the_connection_goes_on() -> None:
     async with site(pieces(b"one ", b"two", length=7)) as place:
-        twice = b"GET /app HTTP/1.1\r\nHost: x\r\n\r\nGET /app HTTP/1.1\r\nConnection: close\r\n\r\n"
+        twice = b"GET /app HTTP/1.1\r\nHost: localhost\r\n\r\nGET /app HTTP/1.1\r\nConnection: close\r\n\r\n"
         answers = await place.send(twice)
         assert answers.count(b"Content-Length: 7\r\n") == 2
         assert answers.count(b"one two") == 2
@@ -322,7 +322,7 @@ async def test_a_client_that_leaves_ends_a_stream() -> None:
 
     async with site(application) as place:
         reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
-        writer.write(b"GET /app HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /app HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await reader.readuntil(b"tick")
         writer.transport.abort()
         async with asyncio.timeout(5):
@@ -343,7 +343,7 @@ async def test_a_client_that_leaves_does_not_tear_a_change_in_half() -> None:
 
     async with site(application) as place:
         _, writer = await asyncio.open_connection("127.0.0.1", place.port)
-        writer.write(b"POST /app HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"POST /app HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await begun.wait()
         writer.transport.abort()
         async with asyncio.timeout(5):
@@ -358,7 +358,7 @@ async def test_closing_delivers_a_stream_that_ends_in_time_and_cuts_one_that_doe
     server = Server(manager, pages=lambda: pages)
     channel = await server.listen("http://127.0.0.1:0")
     reader, writer = await asyncio.open_connection("127.0.0.1", channel.endpoint.port)
-    writer.write(b"GET /app HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(b"GET /app HTTP/1.1\r\nHost: localhost\r\n\r\n")
     await reader.readuntil(b"x")
     await server.close()
     assert (await reader.read()).endswith(b"0\r\n\r\n")
@@ -368,7 +368,7 @@ async def test_closing_delivers_a_stream_that_ends_in_time_and_cuts_one_that_doe
     server = Server(manager, pages=lambda: pages)
     channel = await server.listen("http://127.0.0.1:0")
     reader, writer = await asyncio.open_connection("127.0.0.1", channel.endpoint.port)
-    writer.write(b"GET /app HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(b"GET /app HTTP/1.1\r\nHost: localhost\r\n\r\n")
     await reader.readuntil(b"x")
     await server.close(0.05)
     try:
@@ -385,7 +385,7 @@ async def test_a_client_that_does_not_read_a_stream_is_cut(monkeypatch: pytest.M
 
     async with site(pieces(*[part] * 40)) as place:
         reader, writer = await asyncio.open_connection("127.0.0.1", place.port, limit=1024)
-        writer.write(b"GET /app HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /app HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await asyncio.sleep(1.0)
         read = 0
         try:
@@ -415,7 +415,7 @@ async def test_an_application_that_does_not_end_is_left_behind_and_told_of(
 
     async with site(application) as place:
         reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
-        writer.write(b"GET /app HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /app HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await reader.readuntil(b"tick")
         writer.transport.abort()
         async with asyncio.timeout(5):
