@@ -9,12 +9,13 @@ import pytest
 from msgspec import UNSET, Raw
 
 from bridle.access.redaction import MASK, UNREADABLE, Redaction
-from bridle.access.restoring import holds_masks, restored
-from bridle.core.errors import ConfigurationError
+from bridle.access.restoring import holds_masks, restored, restored_command
+from bridle.core.errors import ArgumentError, ConfigurationError
 from bridle.core.manager import CommandManager
 from bridle.core.messages import JSON, Command, Response
 from bridle.wire.binrpc import BinrpcServer
 from bridle.wire.binrpc_client import encode_request
+from bridle.wire.kea import KeaServer
 
 R = Redaction()
 
@@ -141,6 +142,7 @@ def test_texts_without_secrets_are_left(text: str) -> None:
         "-----BEGIN PRIVATE KEY-----" * 20_000,
         "bearer " * 100_000,
     ],
+    ids=range(9),
 )
 def test_no_text_takes_long(text: str) -> None:
     R.masked_text(text)  # the test's timeout would tell
@@ -165,6 +167,20 @@ def test_a_json_text(text: bytes, masked: bytes | None) -> None:
         assert msgspec.json.decode(found) == {"n": 123456789012345678901234567890, "token": MASK}
     else:
         assert found == masked
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [b"1" * 10_000, b"[" * 700 + b"1" + b"]" * 700, b'{"a":' * 700 + b"1" + b"}" * 700],
+    ids=["a number", "lists", "maps"],
+)
+def test_what_cannot_be_read_is_not_shown(inner: bytes) -> None:
+    text = Raw(b'{"password": "pw", "x": ' + inner + b"}")
+    answer = R.masked_response(Response(arguments=text))
+    assert '"pw"' not in str(answer)
+    assert b'"pw"' not in bytes(answer.arguments if isinstance(answer.arguments, Raw) else b"")
+    arguments = R.masked_arguments(Command("c", text))
+    assert arguments == UNREADABLE or arguments["password"] == MASK  # type: ignore[index,call-overload]
 
 
 def test_an_answer() -> None:
@@ -357,3 +373,48 @@ def test_where_it_is_not_clear_the_configuration_is_refused(new: JSON, held: JSO
 )
 def test_where_it_is_clear_the_secret_is_kept(new: JSON, held: JSON, whole: JSON) -> None:
     assert restored(new, held, R) == whole
+
+
+# A command that sends a configuration.
+
+
+def sent(text: bytes) -> Command:
+    (command,) = KeaServer().receive(b'{"command": "config-set", "arguments":\n' + text + b"}")
+    assert isinstance(command, Command)
+    return command
+
+
+HELD: JSON = {"Dhcp4": {"lease-database": {"type": "mysql", "password": "db-pw"}}}
+
+
+@pytest.mark.parametrize("mask", [b"********", b"\\u002a*******"])
+def test_a_command_s_masks_are_replaced(mask: bytes) -> None:
+    command = sent(b'{"Dhcp4": {"lease-database": {"type": "pgsql", "password": "' + mask + b'"}}}')
+    whole = restored_command(command, HELD, R)
+    assert whole.arguments == {"Dhcp4": {"lease-database": {"type": "pgsql", "password": "db-pw"}}}
+    assert whole.locate(["arguments", "Dhcp4"]) == "<wire>:1:12"
+
+
+@pytest.mark.parametrize("text", [b'{"Dhcp4": {"a": "\\u0041"}}', b"{}", b"null", b"5"])
+def test_a_command_without_masks_is_the_same(text: bytes) -> None:
+    command = sent(text)
+    assert restored_command(command, HELD, R) is command
+    assert restored_command(Command("config-set"), HELD, R).body is UNSET
+
+
+def test_a_mask_that_stands_for_nothing_is_told_with_its_position() -> None:
+    command = sent(b'{"Dhcp4": {"hosts-database":\n{"password": "********"}}}')
+    with pytest.raises(ArgumentError) as caught:
+        restored_command(command, HELD, R)
+    assert str(caught.value) == (
+        "the secret of 'Dhcp4.hosts-database.password' is masked, and it is not clear which one it stands "
+        "for: give it anew (<wire>:2:14)"
+    )
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    value: JSON = MASK
+    for _ in range(2000):
+        value = {"a": value}
+    with pytest.raises(ArgumentError, match="the arguments are nested too deeply"):
+        restored_command(Command("config-set", value), HELD, R)

@@ -11,6 +11,7 @@ from bridle.core.manager import CommandManager
 from bridle.core.messages import JSON, Command, Response
 from bridle.wire.binrpc import BinrpcServer
 from bridle.wire.binrpc_client import encode_request
+from bridle.wire.kea import KeaServer
 
 SUBNET: JSON = {"argument": "subnet-id", "in": [1, 100]}
 FILE: JSON = {"argument": "filename", "under": "/etc/kea"}
@@ -38,7 +39,16 @@ BODIES = [
     (SUBNET, b'{"subnet-id": 100, "other": 5}', INSIDE),
     (SUBNET, b'{"subnet-id": 0}', OUTSIDE),
     (SUBNET, b'{"subnet-id": 101}', OUTSIDE),
-    (SUBNET, b'{"subnet-id": 99999999999999999999999}', OUTSIDE),
+    (SUBNET, b'{"subnet-id": 4294967295}', OUTSIDE),
+    (SUBNET, b'{"subnet-id": 4294967297}', UNTOLD),
+    (SUBNET, b'{"subnet-id": 99999999999999999999999}', UNTOLD),
+    (SUBNET, b'{"subnet-id": -1}', UNTOLD),
+    ({"argument": "n", "in": [-5, 5]}, b'{"n": -5}', INSIDE),
+    ({"argument": "n", "in": [-5, 5]}, b'{"n": -6}', OUTSIDE),
+    ({"argument": "n", "in": [-5, 5]}, b'{"n": 4294967291}', UNTOLD),
+    ({"argument": "n", "in": [1, 4294967296]}, b'{"n": 4294967296}', INSIDE),
+    ({"argument": "n", "in": [1, 4294967296]}, b'{"n": 4294967297}', OUTSIDE),
+    ({"argument": "n", "in": [1, 4294967296]}, b'{"n": 18446744073709551617}', UNTOLD),
     (SUBNET, b'{"subnet-id": [1, 2]}', INSIDE),
     (SUBNET, b'{"subnet-id": [101, 102]}', OUTSIDE),
     (SUBNET, b'{"subnet-id": [1, 102]}', UNTOLD),
@@ -97,6 +107,9 @@ BODIES = [
     ({"argument": ["subnet4", "id"], "in": [1, 9]}, b'{"subnet4": [{"id": 10}, {"id": 11}]}', OUTSIDE),
     ({"argument": ["subnet4", "id"], "in": [1, 9]}, b'{"subnet4": [{"id": 1}, {"id": 11}]}', UNTOLD),
     ({"argument": ["subnet4", "id"], "in": [1, 9]}, b'{"subnet4": [{"id": 1}, {}]}', UNTOLD),
+    pytest.param(SUBNET, b'{"subnet-id": ' + b"1" * 10_000 + b"}", UNTOLD, id="a number"),
+    pytest.param(SUBNET, b'{"subnet-id": ' + b"[" * 700 + b"5" + b"]" * 700 + b"}", UNTOLD, id="lists"),
+    pytest.param(SUBNET, b'{"subnet-id": ' + b"[" * 100_000, UNTOLD, id="only brackets"),
 ]
 
 
@@ -181,6 +194,52 @@ def test_arguments_of_kamailio_s_dialect_are_scanned_as_the_handler_takes_them(
     outcome = manager.process_command(command)
     assert isinstance(outcome, Response)
     assert outcome.arguments == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"command": "c", "arguments": {"subnet-id": 7}}',
+        b'{"command": "c", "arguments": {"subnet-id": 500}}',
+        b'{"command": "d", "command": "c", "arguments": {"subnet-id": 7}}',
+        b'{"command": "c", "command": "d", "arguments": {"subnet-id": 7}}',
+        b'{"command": "c", "arguments": {"subnet-id": 500}, "arguments": {"subnet-id": 7}}',
+        b'{"command": "c", "arguments": {"subnet-id": 7}, "arguments": {"subnet-id": 500}}',
+        b'{"command": "c", "arguments": {"subnet-id": 7}, "arguments": {}}',
+        b'{"command": "c", "arguments": {"subnet-id": 7, "subnet-id": 500}} {"command": "d"}',
+        b'{"command": "\\u0063", "arguments": {"\\u0073ubnet-id": 500, "subnet-id": 7}}',
+        b'{"command": "C", "arguments": {"subnet-id": 7}}',
+        b'{"command": "c", /* "subnet-id": 500 */ "arguments": {"subnet-id": 7 // , "subnet-id": 500\n}}',
+        b'# {"command": "d"}\n{"command": "c", "arguments": {"subnet-id": 500 # 7\n}}',
+        b'//keep-alive\n{"command": "c", "arguments": {"subnet-id": 500}}{"command": "c", "arguments": [7]}',
+    ],
+)
+def test_whatever_the_text_nothing_runs_that_was_not_allowed(text: bytes) -> None:
+    """The command that is decided about is the one that is run: comments, escapes, equal keys, pipelining."""
+    ran: list[tuple[str, int]] = []
+
+    def c(subnet_id: int) -> None:
+        ran.append(("c", subnet_id))
+
+    def d(subnet_id: int = 0) -> None:
+        ran.append(("d", subnet_id))
+
+    manager = CommandManager()
+    manager.register_command("c", c)
+    manager.register_command("d", d)
+    role = policy(accept_commands={"and": [{"commands": ["c"]}, SUBNET]}).role("r")
+    assert role is not None
+    expected = []
+    for command in KeaServer().receive(text):
+        assert isinstance(command, Command)
+        before = len(ran)
+        manager.process_command(command)
+        allowed = role.decide(command, None, manager.definition(command.name)).allowed
+        expected.append((allowed, ran[before:]))
+    assert expected
+    for allowed, calls in expected:
+        assert not [call for call in calls if (call[0] != "c" or call[1] > 100) and allowed]
+        assert not [call for call in calls if call[0] == "c" and call[1] <= 100 and not allowed]
 
 
 def test_a_decision_about_arguments_is_not_remembered_for_others() -> None:

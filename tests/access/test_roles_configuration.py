@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,8 +12,9 @@ from bridle.access import commands, rules
 from bridle.access.configuration import find_access, is_access_library, read_access
 from bridle.access.policy import Policy
 from bridle.core.errors import ConfigurationError
-from bridle.core.messages import JSON
+from bridle.core.messages import JSON, Command, Peer
 from bridle.wire.configuration_text import parse
+from tests.support.programs import ROOT
 
 ROLE = '{ "name": "r", "accept-commands":\n%s }'
 
@@ -323,7 +325,7 @@ def test_a_folder_says_which_commands_there_are(folder: Path) -> None:
         ('{ "name": "b", "access": "none" }', "a name and the access 'read' or 'write' are needed"),
         ('{ "name": "", "access": "read" }', "a name and the access 'read' or 'write' are needed"),
         ('{ "name": "a", "access": "read" }', "b.json': command 'a' is defined twice"),
-        ('{ "name": "b", "access": "read", "x": ' + "[" * 100_000, "b.json': "),
+        pytest.param('{ "name": "b", "access": "read", "x": ' + "[" * 100_000, "b.json': ", id="deep"),
     ],
 )
 def test_a_file_that_describes_no_command_is_refused(folder: Path, content: str, text: str) -> None:
@@ -390,3 +392,24 @@ def test_a_policy_stands_under_its_key_or_is_kea_s_library() -> None:
 )
 def test_kea_s_libraries_are_known_by_name(library: str, is_it: bool) -> None:
     assert is_access_library(library) is is_it
+
+
+def test_the_policy_that_the_documentation_shows_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "access.md").read_text()
+    document = parse(page.partition("```json\n")[2].partition("```")[0], name="f")
+    monkeypatch.setattr("grp.getgrnam", lambda name: SimpleNamespace(gr_gid=4000001))
+    root = document.value["Control-agent"]
+    assert isinstance(root, dict)
+    found = find_access(root, ["Control-agent"], document.position)
+    assert found is not None
+    made = read_access(found[0].value, found[0].path, document.position)
+    assert made.role_of(Peer(gid=4000001)).name == "reader"
+    customer = made.role_of(Peer(user="customer"))
+    for body, service, allowed in [
+        ({"subnet-id": 5}, "dhcp4", True),
+        ({"subnet-id": 500}, "dhcp4", False),
+        ({}, "dhcp4", False),
+        ({"subnet-id": 5}, "dhcp6", False),
+    ]:
+        command = Command("reservation-get-all", body)  # type: ignore[arg-type]
+        assert made.decide(customer, command, service=service).allowed is allowed

@@ -13,6 +13,7 @@ import bridle
 from tests.support.bridle import COMMAND_SECONDS, bridle_environment, command_line
 
 COMMANDS = (
+    "access",
     "agent",
     "audit",
     "bngblaster-cli",

@@ -9,7 +9,8 @@ may lead through lists: then the rule matches where it does for every item, and 
 none.
 
 What is missing or of another type than the rule is about neither matches nor does not: it cannot be told. So
-it is with names of files that are relative, or have ``..`` among their folders.
+it is with names of files that are relative, or have ``..`` among their folders, and with integers beyond 32
+bits, or negative ones, unless the rule is about such.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ __all__ = ["VALUES_LIMIT", "read_argument"]
 # Values in one list, and keys on the way to an argument.
 VALUES_LIMIT = 1000
 _KEYS_LIMIT = 16
+
+# What a daemon in C may keep an integer in. It may cut one that is larger, so that nobody can tell which
+# number that is to it: 4294967297 is 1.
+_USUAL = (0, 2**32 - 1)
+_SIGNED = (-(2**31), 2**31 - 1)
+_LARGER = (-(2**63), 2**63 - 1)
 
 _TESTS = ("in", "one-of", "under")
 _Check = Callable[[JSON], "bool | None"]
@@ -64,8 +71,10 @@ def _range(given: Given) -> tuple[_Check, str]:
     if low > high:
         raise given.error(f"'in' takes the lowest first: {low} is more than {high}")
 
+    least, most = _LARGER if high > _USUAL[1] or low < _SIGNED[0] else _USUAL if low >= 0 else _SIGNED
+
     def check(value: JSON) -> bool | None:
-        return low <= value <= high if type(value) is int else None
+        return low <= value <= high if type(value) is int and least <= value <= most else None
 
     return check, f"in [{low}, {high}]"
 

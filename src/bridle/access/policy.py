@@ -18,13 +18,19 @@ from bridle.access.roles import Decision, Role
 from bridle.access.rules import NamedCommand
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.manager import CommandDefinition
-from bridle.core.messages import Command, Peer, Response
+from bridle.core.messages import JSON, Command, Peer, Response
 from bridle.core.results import Result
 
-__all__ = ["DEFAULT_ROLE", "FILTERS", "UNKNOWN_ROLE", "Definitions", "Policy"]
+__all__ = ["DEFAULT_ROLE", "FILTERS", "FORBIDDEN", "UNAUTHORIZED", "UNKNOWN_ROLE", "Definitions", "Policy"]
 
 DEFAULT_ROLE = "default-role"
 UNKNOWN_ROLE = "unknown-role"
+
+FORBIDDEN = Response(403, "Forbidden")
+"""What a peer is told whose role may not run a command: Kea's words, and no more."""
+
+UNAUTHORIZED = Response(401, "Unauthorized")
+"""What a peer is told that would have needed TLS."""
 
 Definitions = Callable[[str], CommandDefinition | None]
 """Finds the declaration of a command by its name, as :meth:`bridle.CommandManager.definition` does."""
@@ -121,7 +127,7 @@ class Policy:
         try:
             for name in role.rules.filters:
                 response = FILTERS[name](role, command, response, service, definitions)
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, ValueError) as error:
             return Response(Result.ERROR, f"the answer cannot be filtered: {error}", error=error)
         return response if role.reads_secrets else self.redaction.masked_response(response)
 
@@ -133,17 +139,24 @@ def _list_commands(
     role: Role, command: Command, response: Response, service: str | None, definitions: Definitions
 ) -> Response:
     """Leave out the commands that the role may not run, whatever their arguments."""
-    names = response.value if command.name in _LISTING else None
-    if not isinstance(names, list):
+    listed = response.value if command.name in _LISTING else None
+
+    def shown(item: JSON) -> bool:
+        name = item.get("command") if isinstance(item, dict) else item
+        return isinstance(name, str) and role.may_run(name, service, definitions(name))
+
+    kept: JSON
+    if isinstance(listed, list):
+        kept = [item for item in listed if shown(item)]
+    elif isinstance(listed, dict):
+        kept = {name: item for name, item in listed.items() if shown(name)}
+    else:
         return response
-    kept = [
-        name for name in names if isinstance(name, str) and role.may_run(name, service, definitions(name))
-    ]
     return msgspec.structs.replace(response, arguments=kept)
 
 
-# Kea's command, and its like in other dialects.
-_LISTING = frozenset({"list-commands", "system.listMethods"})
+# Kea's command, our own help, Kamailio's method, BNG Blaster's command.
+_LISTING = frozenset({"list-commands", "command-help", "system.listMethods", "commands"})
 
 FILTERS: dict[str, Filter] = {"list-commands": _list_commands}
 """The response filters by name. Whoever adds one does so before a configuration is read."""

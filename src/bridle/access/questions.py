@@ -34,11 +34,11 @@ class Question:
         service: str | None = None,
         definition: CommandDefinition | None = None,
     ) -> None:
-        self.name = command.name
+        self.name: str = command.name
         self.access: Access = access
-        self.hook = hook
-        self.service = service or ""
-        self.looked = False
+        self.hook: str | None = hook
+        self.service: str = service or ""
+        self.looked: bool = False
         """Whether a rule has looked at the arguments: then the answer goes for these alone."""
         self._command = command
         self._definition = definition
@@ -54,10 +54,10 @@ class Question:
             value = self._members.get(path[0], UNSET)
             if isinstance(value, Raw):
                 value = msgspec.json.decode(value)
-        except (BridleError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            found: list[JSON] = []
+            return found if value is not UNSET and _follow(value, path[1:], found) else []
+        except (BridleError, msgspec.MsgspecError, ValueError, RecursionError):
             return []
-        found: list[JSON] = []
-        return found if value is not UNSET and _follow(value, path[1:], found) else []
 
     def _named(self) -> Mapping[str, object]:
         """The arguments by name, as far as they have names."""

@@ -22,7 +22,7 @@ class Given:
     __slots__ = ("_locate", "path", "value")
 
     def __init__(self, value: JSON, path: Path, locate: Locate) -> None:
-        self.value = value
+        self.value: JSON = value
         self.path: tuple[str | int, ...] = tuple(path)
         self._locate = locate
 

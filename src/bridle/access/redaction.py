@@ -51,6 +51,9 @@ _TRACES = (b"pass", b"://", b"private", b"bearer", b"pwd")
 _NAMES_LIMIT = 4096
 _NAME_LIMIT = 128
 
+# Characters of the shortest text that holds a secret without a colon or an equals sign: a bearer token.
+_SHORTEST = len("bearer x")
+
 # None of these looks at a character more than a few times, whatever the text: arguments come from peers.
 _KEY = re.compile(
     r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL
@@ -73,6 +76,7 @@ class Redaction:
         self._known: dict[str, bool] = {}
         stems = {max(word.split("-"), key=len).encode() for word in words}
         traces = {*stems, *_TRACES}
+        self._stems: tuple[str, ...] = ("pass", "pwd", *(stem.decode() for stem in sorted(stems)))
         # What holds another trace adds nothing.
         self._traces: tuple[bytes, ...] = tuple(
             one for one in sorted(traces) if not any(other != one and other in one for other in traces)
@@ -101,14 +105,19 @@ class Redaction:
     def masked(self, value: JSON) -> JSON:
         """The value with its secrets masked; the same object where there are none."""
         if isinstance(value, str):
-            return self.masked_text(value) if len(value) > 3 else value
+            return self.masked_text(value)
+        if isinstance(value, dict):
+            members = None
+            for name, item in value.items():
+                masked = self.masked_member(name, item)
+                if masked is not item:
+                    members = members or dict(value)
+                    members[name] = masked
+            return members or value
         if isinstance(value, list):
             items = [self.masked(item) for item in value]
             return items if any(map(_differ, items, value)) else value
-        if not isinstance(value, dict):
-            return value
-        members = {name: self.masked_member(name, item) for name, item in value.items()}
-        return members if any(map(_differ, members.values(), value.values())) else value
+        return value
 
     def masked_member(self, name: str, value: JSON) -> JSON:
         """The value of that name, masked."""
@@ -119,6 +128,8 @@ class Redaction:
     def masked_text(self, text: str) -> str:
         """A text with the secrets in it masked that can be told by how they are written: passwords of URLs,
         ``password=…``, bearer tokens, private keys."""
+        if len(text) < _SHORTEST and ":" not in text and "=" not in text:
+            return text
         small = text.lower()
         if "://" in small:
             text = _URL.sub(_mask_url, text)
@@ -127,7 +138,9 @@ class Redaction:
         if "private key" in small:
             text = _KEY.sub(MASK, text)
         if "=" in small or ":" in small:
-            text = self._assigned.sub(_mask_assigned, text)
+            for stem in self._stems:
+                if stem in small:
+                    return self._assigned.sub(_mask_assigned, text)
         return text
 
     def masked_raw(self, text: Raw) -> Raw:
@@ -152,7 +165,7 @@ class Redaction:
             return response
         try:
             masked = self.masked_raw(arguments) if isinstance(arguments, Raw) else self.masked(arguments)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             return Response(Result.ERROR, f"the answer cannot be shown: {error}", error=error)
         if masked is arguments:
             return response
@@ -172,7 +185,7 @@ class Redaction:
             if value is UNSET:
                 return UNSET
             return self._masked_positions(value, definition)
-        except (BridleError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except (BridleError, msgspec.MsgspecError, ValueError, RecursionError):
             return UNREADABLE
 
     def _masked_positions(self, value: JSON, definition: CommandDefinition | None) -> JSON:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from msgspec import UNSET, Raw
 
 from bridle.access.redaction import MASK, Redaction
-from bridle.core.errors import ConfigurationError
-from bridle.core.messages import JSON, Path
+from bridle.core.errors import ArgumentError, ConfigurationError
+from bridle.core.messages import JSON, Command, Path
 
-__all__ = ["holds_masks", "restored"]
+__all__ = ["holds_masks", "restored", "restored_command"]
 
 # What items of lists are told apart by, the surest first. A socket of a port is identified by both.
 _IDENTITIES: tuple[tuple[str, ...], ...] = (
@@ -59,6 +60,34 @@ def restored(new: JSON, held: JSON, redaction: Redaction, path: Path = ()) -> JS
         ConfigurationError: it is not clear which secret a mask stands for; the path leads to it.
     """
     return _Restorer(redaction).value(new, held, tuple(path))
+
+
+def restored_command(command: Command, held: JSON, redaction: Redaction) -> Command:
+    """A command that sends a configuration, with the secrets of the one that is held in the places of their
+    masks; the same command where there are none. ``held`` is what the arguments stand for: the configuration
+    under its root's name, as ``config-get`` tells it.
+
+    Raises:
+        ArgumentError: the arguments cannot be read, or it is not clear which secret a mask stands for; with
+            its position in the peer's text.
+    """
+    body = command.body
+    if isinstance(body, Raw):
+        text = bytes(body)
+        if MASK.encode() not in text and b"\\u" not in text:
+            return command
+    value = command.arguments
+    try:
+        if value is UNSET or not holds_masks(value):
+            return command
+        whole = restored(value, held, redaction)
+    except RecursionError as error:
+        raise ArgumentError("the arguments are nested too deeply") from error
+    except ConfigurationError as error:
+        path = ["arguments", *(error.path or ())]
+        where = command.locate(path)
+        raise ArgumentError(f"{error.text} ({where})" if where else error.text, path=path) from error
+    return msgspec.structs.replace(command, body=whole)
 
 
 class _Restorer:

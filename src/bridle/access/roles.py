@@ -21,8 +21,9 @@ from bridle.core.messages import Command
 
 __all__ = ["DECISIONS_LIMIT", "NAME_LIMIT", "Decision", "Role", "RoleRules"]
 
-# Decisions that a role remembers, and the length of the names among them: names come from peers.
-DECISIONS_LIMIT = 4096
+# Decisions that a role remembers, and the length of the names among them: names come from peers. It is enough
+# for all commands of several services, and costs less than a megabyte.
+DECISIONS_LIMIT = 2048
 NAME_LIMIT = 128
 # Characters of a rule that a sentence tells.
 _SHOWN = 160
@@ -141,15 +142,18 @@ class Role:
         return "a name with control characters or blanks around it is no command's" if odd else None
 
     def _judge(self, question: Question, *, hopeful: bool = False) -> tuple[bool, str]:
+        untold = ""
         for key, accepts, rule in self._lists:
             verdict = rule.test(question)
+            if verdict is None and accepts is not hopeful:
+                untold = f"{key} cannot tell that it matches ({describe(rule)}), "
             if verdict is None and accepts is hopeful:
                 told = "might match" if hopeful else "cannot tell that it does not match"
                 return accepts, f"{key} {told}: {describe(rule)}"
             if verdict is True:
                 return accepts, f"{key} matches: {describe(rule)}"
         others = self.rules.others
-        return others == "accept", f"no list matches, and other-commands is {others}"
+        return others == "accept", f"{untold}no list matches, and other-commands is {others}"
 
 
 def describe(rule: Rule) -> str:

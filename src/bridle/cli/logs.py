@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
+
+from bridle.access.redaction import Redaction
 
 __all__ = ["log_to_stderr"]
 
@@ -30,8 +34,17 @@ def log_to_stderr(severity: str = "INFO") -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _mask,
                 render,
             ],
         )
     )
     logging.basicConfig(level=_LEVELS.get(severity.upper(), 20), handlers=[handler], force=True)
+
+
+_redaction = Redaction()
+
+
+def _mask(logger: object, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Secrets never reach the log: neither in a sentence nor in the text of an exception."""
+    return {key: _redaction.masked_member(key, value) for key, value in event.items()}

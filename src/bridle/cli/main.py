@@ -17,6 +17,7 @@ from bridle.core.results import ExitStatus
 __all__ = ["main"]
 
 _COMMANDS = {
+    "access": ("bridle.cli.access", "Say who may do what, and why."),
     "agent": ("bridle.cli.agent", "Run the agent: one HTTP endpoint in front of all daemons."),
     "audit": ("bridle.cli.audit", "Verify an audit trail, or look for lines in it."),
     "bngblaster": ("bridle.cli.bngblaster", "Run the session daemon with bngblaster's options."),

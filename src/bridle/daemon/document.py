@@ -16,7 +16,7 @@ from bridle.core.messages import JSON, Command, Path, Source
 if TYPE_CHECKING:
     from bridle.wire.configuration_text import ConfigurationText
 
-__all__ = ["FILE_LIMIT", "Document", "from_command", "read_file"]
+__all__ = ["FILE_LIMIT", "Document", "from_command", "parse_file", "read_file"]
 
 # Bytes of one configuration file; the same bound that a config-set has.
 FILE_LIMIT = 32 * 1024 * 1024
@@ -96,13 +96,7 @@ def read_file(name: str, root: str, *, rootless: bool = False) -> Document:
     Raises:
         ConfigurationError: it cannot be opened or read; the text begins ``file:line.column``.
     """
-    # Loaded only here: a daemon without a configuration file needs no reader of files.
-    from bridle.wire.configuration_text import parse
-
-    try:
-        text = parse(_content(name), name=name, include=_include)
-    except OSError as error:
-        raise ConfigurationError(f"Unable to open file {name}: {error.strerror}") from error
+    text = parse_file(name)
     if rootless:
         document = Document({root: text.value}, _BareSource(text))
         document.warnings = list(text.warnings)
@@ -114,6 +108,21 @@ def read_file(name: str, root: str, *, rootless: bool = False) -> Document:
             where = text.key_position([key])
             raise ConfigurationError(f"{where}: syntax error, unexpected constant string, expecting {root}")
     return document
+
+
+def parse_file(name: str) -> ConfigurationText:
+    """Read a configuration file, whatever the names in it.
+
+    Raises:
+        ConfigurationError: it cannot be opened or read; the text begins ``file:line.column``.
+    """
+    # Loaded only here: a daemon without a configuration file needs no reader of files.
+    from bridle.wire.configuration_text import parse
+
+    try:
+        return parse(_content(name), name=name, include=_include)
+    except OSError as error:
+        raise ConfigurationError(f"Unable to open file {name}: {error.strerror}") from error
 
 
 def _include(name: str, including: str) -> tuple[str, str]:

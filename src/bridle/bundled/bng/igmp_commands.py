@@ -121,7 +121,7 @@ class IgmpCommands:
         for session in call.sessions:
             self.simulation.igmp.stop_zapping(session)
 
-    @asked("zapping-stats", *_IGMP)
+    @asked("zapping-stats", *_IGMP, access="write")
     def zapping_stats(self, call: Call) -> Answer:
         """Tell the delays that zapping has measured; ``reset`` forgets them then."""
         statistics = self.simulation.igmp.statistics

@@ -1,0 +1,183 @@
+"""``bridle access``: why a role may or may not run a command, and whether a policy can be used."""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+import click
+from msgspec import UNSET
+
+from bridle.access.configuration import find_access, read_access
+from bridle.access.policy import DEFAULT_ROLE, UNKNOWN_ROLE, Policy
+from bridle.access.roles import Role
+from bridle.cli.arguments import check_text, parse_arguments
+from bridle.cli.failure import Failure
+from bridle.core.errors import BridleError
+from bridle.core.messages import JSON, Command, Peer
+from bridle.core.results import ExitStatus
+from bridle.daemon.document import parse_file
+
+__all__ = ["command"]
+
+# Members of a policy that others than the roles' reader read.
+_BESIDE = ("limits", "audit")
+# Exit status where the command is rejected: as for an answer with result 1.
+_REJECTED = ExitStatus.ERROR
+
+
+@click.group("access")
+def command() -> None:
+    """Look at who may do what, as a configuration file says.
+
+    FILE is a daemon's or an agent's configuration with "access" in it, or with Kea's hook library
+    libca_rbac.so or libdhcp_rbac.so; or it holds the policy alone.
+    """
+
+
+@command.command("check")
+@click.argument("file", metavar="FILE")
+def check(file: str) -> int:
+    """Say whether the policy in FILE can be used, and which commands it names that nobody knows."""
+    policy = _read(file)
+    for named in policy.named:
+        if not policy.commands.knows(named.name):
+            click.echo(f"{named.position}: no daemon that is known has a command '{named.name}'", err=True)
+    click.echo(f"{file}: the policy can be used: {_roles(policy)}")
+    return 0
+
+
+@command.command("explain")
+@click.argument("name", metavar="COMMAND")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("-c", "file", metavar="FILE", required=True, help="The configuration file.")
+@click.option("--as", "role_name", metavar="ROLE", help="The role that asks.")
+@click.option("--user", metavar="NAME", help="Who asks: the user of Basic authentication.")
+@click.option("--token", metavar="NAME", help="Who asks: the name of a bearer token.")
+@click.option("--address", metavar="ADDRESS", help="Who asks: from this host.")
+@click.option("--uid", metavar="USER", help="Who asks: this user on a unix socket, by name or number.")
+@click.option("--subject", metavar="NAME", help="Who asks: the common name of a certificate.")
+@click.option("--issuer", metavar="NAME", help="Who asks: the common name of a certificate's issuer.")
+@click.option("--custom", metavar="VALUE", help="Who asks: the value of the method custom-value.")
+@click.option("--service", metavar="NAME", help="The service that the command is for.")
+def explain(
+    name: str,
+    arguments: tuple[str, ...],
+    file: str,
+    role_name: str | None,
+    user: str | None,
+    token: str | None,
+    address: str | None,
+    uid: str | None,
+    subject: str | None,
+    issuer: str | None,
+    custom: str | None,
+    service: str | None,
+) -> int:
+    """Say why a role may or may not run COMMAND: each rule that is looked at, and what it makes of it.
+
+    The role is named by --as, or it is the one that the configuration gives to whoever is described by the
+    other options. ARGUMENTS are those of "bridle call". The exit status is 0 if the command is accepted, 1 if
+    it is rejected.
+
+    Commands that a daemon defines itself have the access classes of the catalogue here, or of the
+    configuration's "commands" and "api-files"; without any they count as "write".
+
+    \b
+    Examples:
+      bridle access explain --as reader config-get -c /etc/kea/kea-ctrl-agent.conf
+      bridle access explain --uid noc lease4-get subnet-id=5 --service dhcp4 -c agent.conf
+    """
+    for word in (name, *filter(None, (user, token, address, subject, issuer, custom, service))):
+        check_text(word)
+    body: JSON = parse_arguments(arguments)
+    policy = _read(file)
+    peer = _peer(user, token, address, uid, subject, issuer)
+    if role_name is None:
+        role = _assigned(policy, peer, service, custom)
+    else:
+        if peer != Peer() or custom is not None:
+            raise click.UsageError("--as names the role: who asks makes no difference then")
+        role = _named(policy, role_name)
+    asked = Command(name, UNSET if body is None else body)
+    for line in role.explain(asked, service):
+        click.echo(line)
+    return 0 if policy.decide(role, asked, service=service).allowed else _REJECTED
+
+
+def _assigned(policy: Policy, peer: Peer, service: str | None, custom: str | None) -> Role:
+    if not policy.governs(peer):
+        click.echo("note: this policy is for HTTP alone; on other channels everybody may do everything")
+    if policy.needs_tls(peer):
+        click.echo("note: this policy requires TLS; without it everybody is refused")
+    assigned = policy.assigned(peer, service=service, custom=custom)
+    role = policy.role_of(peer, service=service, custom=custom)
+    reasons = {
+        DEFAULT_ROLE: ", for no role is assigned",
+        UNKNOWN_ROLE: f", for there is no role '{assigned}', which is assigned",
+    }
+    click.echo(f"role '{role.name}'{reasons.get(role.name, '') if role.name != assigned else ''}")
+    return role
+
+
+def _named(policy: Policy, name: str) -> Role:
+    role = policy.role(name)
+    if role is None:
+        raise click.UsageError(f"there is no role '{name}': {_roles(policy)}")
+    return role
+
+
+def _roles(policy: Policy) -> str:
+    names = ", ".join(policy.roles) or "none"
+    return f"roles: {names}; and default-role, unknown-role"
+
+
+def _peer(
+    user: str | None,
+    token: str | None,
+    address: str | None,
+    uid: str | None,
+    subject: str | None,
+    issuer: str | None,
+) -> Peer:
+    if uid is not None:
+        try:
+            entry = pwd.getpwuid(int(uid)) if uid.isdecimal() else pwd.getpwnam(uid)
+        except (KeyError, OverflowError) as error:
+            if not uid.isdecimal():
+                raise click.UsageError(f"there is no user '{uid}'") from error
+            return Peer(transport="unix", uid=int(uid), user=user, token=token)
+        groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+        return Peer(
+            transport="unix", uid=entry.pw_uid, gid=entry.pw_gid, groups=groups, user=user, token=token
+        )
+    secured = subject is not None or issuer is not None
+    if not (secured or user or token or address):
+        return Peer()
+    return Peer(
+        transport="https" if secured else "http",
+        address=address or "",
+        tls_subject=subject,
+        tls_issuer=issuer,
+        user=user,
+        token=token,
+    )
+
+
+def _read(file: str) -> Policy:
+    try:
+        text = parse_file(file)
+        root = next(iter(text.value), "")
+        inner = text.value.get(root)
+        if len(text.value) == 1 and isinstance(inner, dict) and root != "access":
+            found = find_access(inner, [root], text.position)
+        else:
+            found = find_access(text.value, [], text.position)
+        if found is not None:
+            given, library = found
+            return read_access(given.value, given.path, text.position, library=library, beside=_BESIDE)
+        if "roles" in text.value:
+            return read_access(text.value, [], text.position, beside=_BESIDE)
+    except BridleError as error:
+        raise Failure(str(error), ExitStatus.ERROR) from error
+    raise Failure(f"{file}: there is no policy: neither 'access' nor Kea's hook library", ExitStatus.ERROR)
