@@ -206,6 +206,29 @@ def test_reading_an_authentication_without_hashes_loads_no_argon2() -> None:
     assert foreign(loaded) == set()
 
 
+AGENT = """
+import asyncio, json, tempfile, bridle
+from bridle.agent.agent import Agent
+
+async def main():
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        agent = {"http-port": 0}
+        if CONTROLLED:
+            agent["bngblaster-controller"] = {"directory": folder + "/i"}
+        with open(folder + "/conf", "w") as file:
+            json.dump({"Control-agent": agent}, file)
+        async with bridle.serve(Agent(), configuration_file=folder + "/conf"):
+            pass
+
+asyncio.run(main())
+"""
+
+
+def test_only_an_agent_with_a_controller_loads_starlette() -> None:
+    assert not foreign(loaded_by("CONTROLLED = False" + AGENT)) & {"starlette", "anyio", "python_multipart"}
+    assert "starlette" in foreign(loaded_by("CONTROLLED = True" + AGENT))
+
+
 def test_a_client_of_a_unix_socket_loads_no_event_loop(short_path: Path) -> None:
     from tests.support.kea import listener, replying
 

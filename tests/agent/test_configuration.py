@@ -185,7 +185,7 @@ IN_AGENT = {
     ),
     "endpoint": (
         '"control-sockets": {\n"a": { "endpoint": "udp:127.0.0.1:1" } }',
-        "cannot connect to 'udp:127.0.0.1:1': kea travels on unix, http, https ({f}:2.6)",
+        "cannot connect to 'udp:127.0.0.1:1': kea travels on unix, tcp, http, https ({f}:2.6)",
     ),
     "address of Kamailio": (
         '"control-sockets": {\n"a": { "socket-type": "binrpc", "socket-name": "a:b:c" } }',
@@ -374,3 +374,49 @@ def test_plugins_are_those_that_the_file_names() -> None:
         PluginSettings("a.py", {"x": [1]}),
         PluginSettings("b"),
     )
+
+
+# The controller of BNG Blaster.
+
+
+def test_a_controller_is_read_with_its_defaults() -> None:
+    from bridle.agent.bngblaster.settings import ControllerSettings
+
+    def controller(given: dict[str, bridle.JSON]) -> ControllerSettings | None:
+        return read_settings(Document({"Control-agent": {"bngblaster-controller": given}})).controller
+
+    assert read_settings(Document({"Control-agent": {}})).controller is None
+    assert controller({}) == ControllerSettings("/var/bngblaster", ("/usr/sbin/bngblaster",), False)
+    given: dict[str, bridle.JSON] = {
+        "directory": "/i/",
+        "executable": ["bridle", "bngblaster"],
+        "upload": True,
+    }
+    assert controller(given) == ControllerSettings("/i", ("bridle", "bngblaster"), True)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('"bngblaster-controller": []', "parameter 'bngblaster-controller' (FILE:3.26)"),
+        ('"bngblaster-controller": { "dir": "/i" }', 'FILE:3.28-32: got unexpected keyword "dir" in'),
+        (
+            '"bngblaster-controller": { "upload": 1 }',
+            "for parameter 'upload' (FILE:3.38)",
+        ),
+        (
+            '"bngblaster-controller": { "directory": "i" }',
+            "must be an absolute path (FILE:3.41-43)",
+        ),
+        ('"bngblaster-controller": { "executable": [] }', "'executable' is a path, or a list"),
+        ('"bngblaster-controller": { "executable": [ "a", 1 ] }', "'executable' is a path, or a list"),
+        ('"bngblaster-controller": { "executable": "" }', "'executable' is a path, or a list"),
+        ('"bngblaster-controller": { "executable": 7 }', "invalid type specified for parameter 'executable'"),
+    ],
+)
+def test_a_mistake_in_a_controller_is_told_with_its_place(tmp_path: Path, line: str, says: str) -> None:
+    file = tmp_path / "agent.conf"
+    file.write_text(f'{{\n"Control-agent": {{\n{line}\n}} }}\n')
+    with pytest.raises(bridle.ConfigurationError) as caught:
+        read_settings(read_file(str(file), "Control-agent"))
+    assert says in str(caught.value).replace(str(file), "FILE")

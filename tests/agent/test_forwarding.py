@@ -313,6 +313,29 @@ async def test_credentials_are_sent_to_a_daemon_that_asks_for_them_and_a_refusal
 
 
 @on_virtual_clock
+async def test_what_names_a_request_goes_on_to_daemons_on_http(short_path: Path) -> None:
+    heads: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\nConnection: close\r\n\r\n[ { "result": 0 } ]')
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with agent(short_path, {"s": on_http(port)}) as front:
+        await front.post(encode("foo", "s"), f"X-Request-ID: the-name\r\ntraceparent: {trace}\r\n")
+        await front.post(encode("foo", "s"), "traceparent: nonsense\r\n")
+    server.close()
+    await server.wait_closed()
+    assert "X-Request-ID: the-name\r\n" in heads[0]
+    assert f"traceparent: {trace}\r\n" in heads[0]
+    assert "X-Request-ID: " in heads[1]
+    assert "traceparent" not in heads[1]
+
+
+@on_virtual_clock
 async def test_a_client_s_own_credentials_are_not_passed_on(short_path: Path) -> None:
     heads: list[bytes] = []
 

@@ -134,7 +134,10 @@ def test_an_agent_answers_for_itself_without_a_service(front: Agent) -> None:
         ([], "Missing argument 'ENDPOINT'"),
         (["unix:/tmp/s"], "Missing argument 'COMMAND'"),
         (["nonsense", "x"], "endpoint 'nonsense' is not TRANSPORT:ADDRESS"),
-        (["udp:127.0.0.1:1", "x"], "cannot connect to 'udp:127.0.0.1:1': kea travels on unix, http, https"),
+        (
+            ["udp:127.0.0.1:1", "x"],
+            "cannot connect to 'udp:127.0.0.1:1': kea travels on unix, tcp, http, https",
+        ),
         (["binrpc+http://127.0.0.1:1", "x"], "binrpc travels on unix, unixd, tcp, udp"),
         (["unix:/tmp/s", "x", "a=1", "b"], "'b' is not KEY=VALUE"),
         (["unix:/tmp/s", "x", "--forced"], "--forced"),

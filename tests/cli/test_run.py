@@ -72,7 +72,7 @@ def test_a_daemon_that_cannot_be_one_is_said_in_one_line(short_path: Path) -> No
     [
         ("nonsense", "endpoint 'nonsense' is not TRANSPORT:ADDRESS"),
         ("unix:/no/such/folder/s", "No such file or directory"),
-        ("tcp:127.0.0.1:1", "cannot listen on 'tcp:127.0.0.1:1': kea travels on"),
+        ("udp:127.0.0.1:1", "cannot listen on 'udp:127.0.0.1:1': kea travels on"),
         ("https://127.0.0.1:1", "needs certificates"),
         ("unix:/tmp/s?mode=rw", "mode 'rw' is not octal"),
         ("unix:/tmp/s?owner=nobody-of-this-name", "unknown user 'nobody-of-this-name'"),

@@ -51,20 +51,25 @@ def test_the_whole_answer_is_printed_every_time(place: Path, short_path: Path) -
 
 
 def test_clients_that_say_nothing_hold_up_nobody(place: Path) -> None:
-    silent = []
+    silent: list[socket.socket] = []
     try:
         for _ in range(50):
             sock = socket.socket(socket.AF_UNIX)
             silent.append(sock)
             sock.connect(str(place))
+        speaking = []
         for _ in range(50):
-            with socket.socket(socket.AF_UNIX) as sock:
-                sock.settimeout(NC_SECONDS)
-                sock.connect(str(place))
-                sock.sendall(b'{"command": "session-counters"}')
-                answer = b""
-                while data := sock.recv(65536):
-                    answer += data
+            sock = socket.socket(socket.AF_UNIX)
+            silent.append(sock)
+            speaking.append(sock)
+            sock.settimeout(NC_SECONDS)
+            sock.connect(str(place))
+        for sock in speaking:
+            sock.sendall(b'{"command": "session-counters"}')
+        for sock in speaking:
+            answer = b""
+            while data := sock.recv(65536):
+                answer += data
             assert json.loads(answer)["status"] == "ok"
     finally:
         for sock in silent:

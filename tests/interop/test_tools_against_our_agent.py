@@ -38,7 +38,9 @@ def run(name: str, *words: str | Path, stdin: str = "") -> subprocess.CompletedP
 
 def printed(completed: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
     """Exit status and output, but for what differs between two agents that say the same."""
-    output = kea.masked(completed.stdout.encode()).decode()
+    lines = kea.masked(completed.stdout.encode()).decode().splitlines(keepends=True)
+    # Behind Kea's own headers stand ours (``kea-http-headers``).
+    output = "".join(line for line in lines if ":" not in line or kea.own_headers([line.partition(":")[0]]))
     return completed.returncode, re.sub(r"(Date|Content-Length): .*", r"\1:", output), completed.stderr
 
 

@@ -180,7 +180,7 @@ def test_a_client_takes_a_path_alone_for_a_unix_socket(path: str) -> None:
     assert as_endpoint(path) == Endpoint("unix", path=path)
 
 
-@pytest.mark.parametrize("text", ["tcp:h:1", "udp:h:1", "unixd:/x", "binrpc+fifo:/x", "fifo+http://h:1"])
+@pytest.mark.parametrize("text", ["udp:h:1", "unixd:/x", "binrpc+fifo:/x", "fifo+http://h:1"])
 def test_a_client_says_which_transports_a_dialect_travels_on(text: str) -> None:
     with pytest.raises(EndpointError, match=r"travels on (unix|fifo)") as caught:
         as_endpoint(text)

@@ -116,7 +116,7 @@ def test_the_mode_is_what_was_asked_for_whatever_the_umask_is(
     path: Path, umask: Callable[[int], int], mode: int, mask: int
 ) -> None:
     umask(mask)
-    with opened(path, mode=mode):
+    with opened(path, mode=mode, open_to_all=True):
         assert mode_of(path) == mode
         assert umask(mask) == mask
 

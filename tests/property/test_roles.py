@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridle.access.configuration import read_access
-from bridle.access.policy import FORBIDDEN, Policy
+from bridle.access.policy import Policy
 from bridle.core.errors import ConfigurationError
 from bridle.core.manager import CommandManager
 from bridle.core.messages import JSON, Command, Peer, Response
+from bridle.core.results import Result
 from bridle.wire.kea import KeaServer
 from tests.support.role_rules import (
     COMMANDS,
@@ -169,7 +170,8 @@ def test_no_text_makes_a_handler_run_without_leave(
     @manager.before_command
     def guard(command: Command) -> Response | None:
         definition = manager.definition(command.name)
-        return None if made.decide(found, command, definition=definition).allowed else FORBIDDEN
+        allowed = made.decide(found, command, definition=definition).allowed
+        return None if allowed else Response(Result.FORBIDDEN, "Forbidden")
 
     server = KeaServer()
     for message in server.receive(("//keep-alive\n" + "".join(texts)).encode()):

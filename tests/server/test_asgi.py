@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httptools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,34 +19,14 @@ from starlette.routing import Route
 from bridle import CommandManager, Server
 from bridle.access.basic import BasicAuthentication
 from bridle.net import http_carrier
-from bridle.server import HttpSettings
+from bridle.server import HttpSettings, asgi
 from bridle.server.asgi import Application, AsgiPages, peer_of
 from tests.support.loops import on_every_loop
+from tests.support.web import Reply, ask, exchange
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-
-
-class Reply:
-    """An answer as httptools reads it."""
-
-    def __init__(self, parser_input: bytes) -> None:
-        self.headers: dict[str, str] = {}
-        self.body = b""
-        self.complete = False
-        parser = httptools.HttpResponseParser(self)
-        parser.feed_data(parser_input)
-        self.status = parser.get_status_code()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode().lower()] = value.decode()
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
-
-    def on_message_complete(self) -> None:
-        self.complete = True
 
 
 class Site:
@@ -58,19 +37,11 @@ class Site:
 
     async def send(self, request: bytes) -> bytes:
         """What comes back until the end of the connection."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            writer.write(request)
-            return await reader.read()
-        finally:
-            writer.close()
+        return await exchange(self.port, request)
 
     async def ask(self, target: str, *fields: str, method: str = "GET", body: bytes = b"") -> Reply:
         """The answer to one request."""
-        lines = [f"{method} {target} HTTP/1.1", "Host: x", "Connection: close", *fields]
-        if body:
-            lines.append(f"Content-Length: {len(body)}")
-        return Reply(await self.send("\r\n".join([*lines, "", ""]).encode() + body))
+        return await ask(self.port, target, *fields, method=method, body=body)
 
 
 @asynccontextmanager
@@ -424,6 +395,34 @@ async def test_a_client_that_does_not_read_a_stream_is_cut(monkeypatch: pytest.M
             pass
         assert read < 40 * len(part)
         writer.close()
+
+
+@on_every_loop
+async def test_an_application_that_does_not_end_is_left_behind_and_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(asgi, "_CANCEL_TIMEOUT", 0.05)
+    enough = asyncio.Event()
+
+    async def application(scope: Message, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not enough.is_set():
+            try:
+                await send({"type": "http.response.body", "body": b"tick", "more_body": True})
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                await enough.wait()
+
+    async with site(application) as place:
+        reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
+        writer.write(b"GET /app HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"tick")
+        writer.transport.abort()
+        async with asyncio.timeout(5):
+            while "does not end though it was cancelled" not in caplog.text:
+                await asyncio.sleep(0.01)
+        enough.set()
+        await asyncio.sleep(0.01)
 
 
 # Starlette, which it is there for.

@@ -144,7 +144,7 @@ async def test_a_path_where_another_listens_is_refused(path: Path, commands: Com
 @pytest.mark.parametrize(
     ("endpoint", "text"),
     [
-        ("tcp:127.0.0.1:0", "cannot listen on 'tcp:127.0.0.1:0': kea travels on unix, http, https"),
+        ("udp:127.0.0.1:0", "cannot listen on 'udp:127.0.0.1:0': kea travels on unix, tcp, http, https"),
         ("unixd:/run/x", "cannot listen on 'unixd:/run/x': kea travels on"),
         ("qb:crmd", "unknown dialect 'pacemaker'"),
         ("binrpc+http://127.0.0.1:0", "cannot listen on 'binrpc+http://127.0.0.1:0': binrpc travels on"),

@@ -13,11 +13,12 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeAlias, Union
 
+from bridle.server.browsers import FIXED_HEADERS
 from tests.support.programs import PORT_ATTEMPTS, Program, free_port, require, short_directory
 
 JSON: TypeAlias = Union[None, bool, int, float, str, "list[JSON]", "dict[str, JSON]"]
@@ -279,6 +280,12 @@ class HttpAnswer:
         """The decoded body."""
         decoded: JSON = json.loads(self.body)
         return decoded
+
+
+def own_headers(names: Iterable[str]) -> list[str]:
+    """The headers that Kea has itself; ours stand behind them (``kea-http-headers``)."""
+    ours = {line.partition(b":")[0].decode() for line in FIXED_HEADERS.splitlines()}
+    return [name for name in names if name not in ours and name != "X-Request-ID"]
 
 
 def post(

@@ -12,7 +12,9 @@ from bridle.wire.bngblaster import (
     KEPT_IDLE_TIMEOUT,
     REQUEST_LIMIT,
     BngBlasterClient,
+    BngBlasterForwarder,
     BngBlasterServer,
+    encode_request,
 )
 from bridle.wire.bngblaster_json import DEPTH_LIMIT, decode, encode
 from bridle.wire.dialect import Message, Refusal
@@ -243,3 +245,38 @@ def test_numbers_keep_their_kind() -> None:
     assert encode(decode(b'{"a": 1.0, "b": 1, "c": -5, "d": [true, null]}')) == (
         b'{"a": 1.0, "b": 1, "c": -5, "d": [true, null]}'
     )
+
+
+# Texts that are passed on.
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 1000])
+def test_a_forwarder_gives_answers_as_they_came(pieces: int) -> None:
+    answer = '{"status": "ok",  "code":200, "x": {"ä": "}\\"", "y": [1.50]}}'.encode()
+    forwarder = BngBlasterForwarder()
+    assert forwarder.request(b"anything") == b"anything"
+    got: list[bytes] = []
+    data = answer + b"\n"
+    for start in range(0, len(data), pieces):
+        got += forwarder.receive(data[start : start + pieces])
+    assert got == [answer]
+    assert forwarder.reusable, "a newline says that the connection is kept"
+    forwarder.request(b"another")
+    assert not forwarder.reusable
+
+
+def test_a_forwarder_tells_an_answer_that_is_cut_off() -> None:
+    forwarder = BngBlasterForwarder()
+    forwarder.request(b"{}")
+    assert forwarder.receive(b'{"status": "o') == []
+    with pytest.raises(RemoteProtocolError, match="End of file"):
+        forwarder.receive_eof()
+    whole = BngBlasterForwarder()
+    assert whole.receive(b"{}") == [b"{}"]
+    assert whole.receive_eof() == ()
+    assert not whole.reusable
+
+
+def test_a_request_has_arguments_only_where_there_are_some() -> None:
+    assert encode_request("x", None, keep=False) == b'{"command": "x"}'
+    assert encode_request("x", {}, keep=True) == b'{"command": "x", "arguments": {}, "keep-alive": true}'

@@ -28,7 +28,8 @@ from bridle.access.audit import Audit
 from bridle.access.guard_settings import NO_SETTINGS, GuardSettings
 from bridle.access.limits import Admission, Excess, Limits
 from bridle.access.policy import Definitions, Policy
-from bridle.access.redaction import Redaction
+from bridle.access.redaction import MASK, Redaction
+from bridle.access.restoring import restored_command
 from bridle.access.roles import Role
 from bridle.core.errors import ForbiddenError
 from bridle.core.manager import CommandDefinition, Outcome
@@ -39,6 +40,9 @@ __all__ = ["Execute", "Guard", "GuardChange", "Ticket"]
 
 Execute: TypeAlias = Callable[[Command], Outcome]
 Custom: TypeAlias = Callable[[Command], "str | None"]
+
+# Commands whose arguments are what config-get tells.
+_CONFIGURING = frozenset({"config-set", "config-test"})
 
 _log = logging.getLogger("bridle.access")
 
@@ -329,6 +333,23 @@ class Guard:
             reason=reason,
         )
 
+    @staticmethod
+    def may_hold_masks(command: Command) -> bool:
+        """Whether a command sends a configuration in which secrets may be masked."""
+        if command.name not in _CONFIGURING:
+            return False
+        body = command.body
+        return not isinstance(body, msgspec.Raw) or MASK.encode() in bytes(body) or b"\\u" in bytes(body)
+
+    def restored(self, command: Command, held: JSON) -> Command:
+        """A command that sends a configuration, with the secrets of the one that is held in the places of
+        their masks. ``held`` is what ``config-get`` tells to those who read secrets.
+
+        Raises:
+            ArgumentError: it is not clear which secret a mask stands for.
+        """
+        return restored_command(command, held, self.redaction)
+
     def shows_all(self, ticket: Ticket) -> bool:
         """Whether an answer is shown as it is, so that nobody has to look into it."""
         role = ticket.role
@@ -386,4 +407,4 @@ def _forbidden() -> Response:
 
 
 def _unauthorized() -> Response:
-    return ForbiddenError("unauthorized", status=401).response
+    return ForbiddenError("Unauthorized", status=401).response

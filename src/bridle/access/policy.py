@@ -21,16 +21,10 @@ from bridle.core.manager import CommandDefinition
 from bridle.core.messages import JSON, Command, Peer, Response
 from bridle.core.results import Result
 
-__all__ = ["DEFAULT_ROLE", "FILTERS", "FORBIDDEN", "UNAUTHORIZED", "UNKNOWN_ROLE", "Definitions", "Policy"]
+__all__ = ["DEFAULT_ROLE", "FILTERS", "UNKNOWN_ROLE", "Definitions", "Policy"]
 
 DEFAULT_ROLE = "default-role"
 UNKNOWN_ROLE = "unknown-role"
-
-FORBIDDEN = Response(403, "Forbidden")
-"""What a peer is told whose role may not run a command: Kea's words, and no more."""
-
-UNAUTHORIZED = Response(401, "Unauthorized")
-"""What a peer is told that would have needed TLS."""
 
 Definitions = Callable[[str], CommandDefinition | None]
 """Finds the declaration of a command by its name, as :meth:`bridle.CommandManager.definition` does."""

@@ -16,7 +16,7 @@ import msgspec
 from bridle.access.tls import client_context
 from bridle.agent.configuration import AgentSettings, agent_channels, describe, read_settings
 from bridle.agent.forwarding import Service, ServiceSettings, make_service, not_configured
-from bridle.core.errors import RemoteProtocolError
+from bridle.core.errors import ArgumentError, RemoteProtocolError
 from bridle.core.manager import Outcome
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.results import Result
@@ -212,8 +212,11 @@ class Agent(Daemon):
         if refusal is not None:
             return encode_answer(refusal)
         try:
-            answer = await self._ask(ticket.command, name)
+            answer = await self._ask(await self._restored(guard, ticket.command, name), name)
             response = decode_answer(answer)
+        except ArgumentError as error:
+            response = Response(Result.ERROR, error.text, error=error)
+            answer = encode_answer(response)
         except RemoteProtocolError:
             # JSON, but no answer that could be looked into: it is not shown to whom something is kept from.
             response = Response(arguments=msgspec.Raw(answer))
@@ -226,6 +229,14 @@ class Agent(Daemon):
             raise
         shown = await guard.conclude(ticket, response) if ticket.writes else guard.settle(ticket, response)
         return answer if shown is response else encode_answer(shown)
+
+    async def _restored(self, guard: Guard, command: Command, name: str) -> Command:
+        """A configuration whose secrets are masked, with those that the service holds."""
+        if not guard.may_hold_masks(command):
+            return command
+        asked = Command("config-get", peer=command.peer, services=(name,))
+        held = decode_answer(await self._ask(asked, name))
+        return guard.restored(command, held.value if held.result == Result.SUCCESS else None)
 
     async def _ask(self, command: Command, name: str) -> bytes:
         try:

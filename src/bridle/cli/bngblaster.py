@@ -107,7 +107,7 @@ def command(
 
     \b
     Example:
-      bridle bngblaster -C config.json -S run.sock -J run_report.json -j sessions -L run.log -l info
+      bridle bngblaster -C config.json -S run.sock -J run_report.json
     """
     _log_to(log_file, flags)
     if capture is not None:

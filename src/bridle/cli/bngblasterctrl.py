@@ -42,7 +42,7 @@ def command(address: str, directory: str, executable: str, upload: bool, debug: 
     \b
     Examples:
       bridle bngblasterctrl -d /var/bngblaster
-      bridle bngblasterctrl -a :8001 -d /tmp/instances -e 'bridle bngblaster' -upload
+      bridle bngblasterctrl -a :8001 -d /tmp/i -e 'bridle bngblaster' -upload
     """
     log_to_stderr("DEBUG" if debug else "INFO")
     host, port = _address(address)
@@ -59,8 +59,10 @@ def command(address: str, directory: str, executable: str, upload: bool, debug: 
 
 def _address(text: str) -> tuple[str, int]:
     """Every address of the host where there is none, as the original has it."""
-    host, _, port = text.rpartition(":")
+    host, colon, port = text.rpartition(":")
     try:
+        if not colon:
+            raise EndpointError("there is no port")
         endpoint = Endpoint.parse(f"tcp:{host or '0.0.0.0'}:{port}")
     except EndpointError as error:
         raise click.UsageError(f"-a takes [HOST]:PORT, not '{text}'") from error

@@ -196,8 +196,11 @@ class CommonCommands:
         return Response(text=self._daemon.phrases.shutting_down)
 
     def _document(self, command: Command) -> Document:
-        document = from_command(command)
         root = self._daemon.root
+        if self._daemon.guard is not None:
+            # Whoever may not read secrets sends back masks.
+            command = self._daemon.guard.restored(command, {root: self._owner.held.value})
+        document = from_command(command)
         if root not in document.value:
             raise ArgumentError(f"Missing mandatory '{root}' parameter.")
         if not isinstance(document.value[root], dict):
@@ -205,8 +208,6 @@ class CommonCommands:
         # config-get tells the hash beside the configuration; what it told can be sent back as it is.
         if isinstance(document.value.get("hash"), str):
             del document.value["hash"]
-        if self._daemon.guard is not None:
-            self._restore_secrets(document, self._daemon.guard)
         others = sorted(key for key in document.value if key != root)
         if others:
             more = f" (and '{others[1]}')" if len(others) > 1 else ""
@@ -214,18 +215,6 @@ class CommonCommands:
                 self._daemon.phrases.unsupported_root.format(names=f"'{others[0]}'", more=more)
             )
         return document
-
-    def _restore_secrets(self, document: Document, guard: Guard) -> None:
-        """Whoever may not read secrets sends back masks, which stand for those that hold."""
-        from bridle.access.restoring import restored
-
-        root = self._daemon.root
-        try:
-            document.value[root] = restored(
-                document.value[root], self._owner.held.value, guard.redaction, (root,)
-            )
-        except ConfigurationError as error:
-            raise ArgumentError(str(document.placed(error, [root]))) from error
 
 
 def _map_of(command: Command) -> dict[str, JSON]:

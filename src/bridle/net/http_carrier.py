@@ -159,7 +159,13 @@ class HttpCarrier(TimedConnection):
             self._work()
         else:
             self._throttle()
-        if self._counted or self._task is not None or self._waiting or self._http.held > FREE_BYTES:
+        if (
+            self._counted
+            or self._task is not None
+            or self._waiting
+            or len(data) > FREE_BYTES
+            or (not messages and self._http.held > FREE_BYTES)
+        ):
             self._account()
 
     def _account(self) -> None:

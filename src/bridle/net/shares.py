@@ -23,8 +23,9 @@ ANSWER_BYTES = 128 * 1024 * 1024
 # Bytes that each connection may hold uncounted: nobody who sends a common command ever has to give way. With
 # 1024 connections that is 64 MiB.
 FREE_BYTES = 64 * 1024
-# File descriptors that are left to everything that is no connection of this listener.
-SPARE_DESCRIPTORS = 128
+# File descriptors that are left to everything that is no connection which is served: those that are refused,
+# those that are taken in one turn, and the daemon's own.
+SPARE_DESCRIPTORS = 256
 
 T = TypeVar("T")
 

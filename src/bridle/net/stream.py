@@ -114,7 +114,7 @@ class StreamConnection(TimedConnection, Connection):
     _ending = False
 
     def __init__(self, listener: StreamListener) -> None:
-        self._listener = listener
+        self._listener: StreamListener = listener
         self._loop = listener.loop
         self.number = next(_numbers)
         self._queue: deque[Message] = deque()
@@ -326,8 +326,14 @@ class StreamConnection(TimedConnection, Connection):
 
     def _count_unsent(self) -> None:
         """Tell the listener how much waits for the client to read."""
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = self._size_unsent()
         self._listener.answers.hold(self, self._unsent)
+
+    def _size_unsent(self) -> int:
+        try:
+            return self._transport.get_write_buffer_size()
+        except AttributeError:
+            return 0  # a TLS transport that is closed knows nothing any more
 
     def expendable(self, now: float, *, served: bool) -> bool:
         """True when nothing is worked on here, and who is here has been silent: one that has not been
@@ -371,7 +377,7 @@ class StreamConnection(TimedConnection, Connection):
         else:
             linger = False  # TLS reads up to the end by itself
             self._transport.close()
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = self._size_unsent()
         if self._unsent or linger:
             self._touch(WRITE_TIMEOUT if self._unsent else LINGER)
 
@@ -421,8 +427,8 @@ class StreamListener:
         self.dialect = dialect
         self.execute = execute
         self.peer_of = peer_of
-        self.connection_limit = affordable(connection_limit) if connection_limit else 0
-        self.tls = tls
+        self.connection_limit: int = affordable(connection_limit) if connection_limit else 0
+        self.tls: ssl.SSLContext | None = tls
         self.requests: Share[StreamConnection] = Share(REQUEST_BYTES, self._refuse)
         self.answers: Share[StreamConnection] = Share(ANSWER_BYTES, StreamConnection.stop_waiting)
         # In the order in which they came.

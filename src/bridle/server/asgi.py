@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
 from typing import Any, TypeAlias, cast
 from urllib.parse import unquote_to_bytes
 
@@ -174,30 +174,35 @@ class _Exchange:
             return HttpResponse(self._status, body, headers, content_type)
         if request.method != "HEAD":
             raise RuntimeError(f"the application's answer has {len(body)} bytes, and says {length}")
-        return HttpStream(self._status, _nothing(), length, headers, content_type)
+        return HttpStream(self._status, _Nothing(), length, headers, content_type)
 
     def stream(self, task: asyncio.Future[None]) -> HttpStream:
         """The answer as it comes."""
         content_type, headers = self._fields()
-        return HttpStream(self._status, self._pieces(task), self._length(), headers, content_type)
+        return HttpStream(self._status, _Pieces(self, task), self._length(), headers, content_type)
 
-    async def _pieces(self, task: asyncio.Future[None]) -> AsyncGenerator[bytes, None]:
-        try:
-            while self._piece is not None or not task.done():
-                if self._piece is None:
-                    await self._motion()
-                    continue
-                piece, self._piece = self._piece, None
-                self._move()
-                yield piece
+    async def next(self, task: asyncio.Future[None]) -> bytes:
+        """The next piece.
+
+        Raises:
+            StopAsyncIteration: there is none.
+            RuntimeError: the application has returned in the middle; or whatever it has raised.
+        """
+        while self._piece is None and not task.done():
+            await self._motion()
+        piece, self._piece = self._piece, None
+        if piece is None:
             task.result()
             if not self._complete:
                 raise RuntimeError("the application's answer has no end")
-        finally:
-            if not self._gone.done():
-                self._gone.set_result(None)
-            if task.cancel():
-                await _end(task)
+            raise StopAsyncIteration
+        self._move()
+        return piece
+
+    def leave(self) -> None:
+        """The client is gone, or has all that it wants."""
+        if not self._gone.done():
+            self._gone.set_result(None)
 
     def _length(self) -> int | None:
         length = dict(self._headers).get(b"content-length")
@@ -228,9 +233,36 @@ def _text(field: tuple[bytes, bytes]) -> tuple[str, str]:
     return field[0].decode("latin-1").title(), field[1].decode("latin-1")
 
 
-async def _nothing() -> AsyncGenerator[bytes, None]:
-    return
-    yield b""
+class _Pieces:
+    """An answer as it comes. Closing it ends the application, whether or not anything was taken of it."""
+
+    def __init__(self, exchange: _Exchange, task: asyncio.Future[None]) -> None:
+        self._exchange = exchange
+        self._task = task
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await self._exchange.next(self._task)
+
+    async def aclose(self) -> None:
+        self._exchange.leave()
+        if self._task.cancel():
+            await _end(self._task)
+
+
+class _Nothing:
+    """The body of an answer to HEAD."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        pass
 
 
 async def _end(task: asyncio.Future[None]) -> None:

@@ -99,7 +99,7 @@ class HttpCommands:
         answer: Answer,
         banner: str | Callable[[], str],
         settings: HttpSettings,
-        pages: Callable[[], Pages | None] = lambda: None,
+        pages: Callable[[], Pages | None] | None = None,
         *,
         name: str = "localhost",
     ) -> None:
@@ -117,6 +117,8 @@ class HttpCommands:
     def __call__(self, request: HttpRequest, peer: Peer) -> _Answer:
         """Answer a request: where it comes from, syntax, who asks, then the command (``facts/kea.md``
         §2.1)."""
+        if self._door.lets_in(request.headers):
+            return self._taken(request, peer)
         refusal = self._door.refusal(request)
         if "origin" in request.headers:
             answer = self._taken(request, peer) if refusal is None else refusal
@@ -124,7 +126,7 @@ class HttpCommands:
         return self._taken(request, peer) if refusal is None else self._dressed(refusal)
 
     def _taken(self, request: HttpRequest, peer: Peer) -> _Answer:
-        pages = self._pages()
+        pages = None if self._pages is None else self._pages()
         if pages is not None and pages.serves(request.target):
             return self._page(pages, request, peer)
         if request.method in ("GET", "HEAD") and request.target == "/":

@@ -54,7 +54,7 @@ class Server:
         *,
         answer: Answer | None = None,
         banner: str | Callable[[], str] = BANNER,
-        pages: Callable[[], Pages | None] = lambda: None,
+        pages: Callable[[], Pages | None] | None = None,
         name: str = "bridle",
         version: str = VERSION,
         allow_unauthenticated: bool = False,

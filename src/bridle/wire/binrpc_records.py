@@ -273,7 +273,7 @@ def _encode_group(value: object, parts: list[bytes], limit: int | None, depth: i
     left = limit
     opening, closing = _OPEN_STRUCT, _CLOSE_STRUCT
     members: Iterable[tuple[str | None, object]]
-    if type(value) is dict:
+    if isinstance(value, dict):
         members = value.items()
     elif isinstance(value, Struct):
         members = value.members

@@ -308,4 +308,4 @@ def encode_request(name: str, arguments: object, *, keep: bool) -> bytes:
     return encode(request)
 
 
-DIALECT = Dialect("bngblaster", ("unix",), BngBlasterServer, BngBlasterClient)
+DIALECT = Dialect("bngblaster", ("unix", "tcp"), BngBlasterServer, BngBlasterClient)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import JSON
 
-__all__ = ["DEPTH_LIMIT", "Framer", "decode", "decode_whole", "encode"]
+__all__ = ["DEPTH_LIMIT", "Framer", "WithoutReals", "decode", "decode_whole", "encode"]
 
 # Brackets within brackets. BNG Blaster takes 2048; Python's own stack ends at a thousand.
 DEPTH_LIMIT = 512
@@ -27,9 +27,17 @@ _SIGN = re.compile(rb'["{}\[\]]|[^ \t\r\n0-9+\-.:,eEtrufalsn]')
 # Within strings: what may end one, and what none has.
 _IN_STRING = re.compile(rb'["\\\x00-\x1f]')
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
-# What a value without reals is made of; what is derived from these is looked at as if it had some.
+
+
+class WithoutReals(dict[str, Any]):
+    """An object that has no reals in it, however deep: whoever makes one knows, and nobody has to look."""
+
+    __slots__ = ()
+
+
+# What a value without reals is made of; what else is derived from these is looked at as if it had some.
 _CONTAINERS = frozenset({dict, list})
-_EXACT = frozenset({dict, list, str, int, bool, type(None)})
+_EXACT = frozenset({dict, list, str, int, bool, type(None), WithoutReals})
 _HEXADECIMAL = re.compile(rb"\\\\|\\u00[01][0-9a-f]")
 _EXPONENT = re.compile(r"e([+-])0*")
 _INT64 = range(-(1 << 63), 1 << 63)

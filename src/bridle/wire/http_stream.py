@@ -6,13 +6,30 @@ connection for a client of HTTP/1.0.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
+from typing import Protocol
 
 from msgspec import Struct
 
 from bridle.core.errors import LocalProtocolError
 
-__all__ = ["HttpStream", "OutgoingBody"]
+__all__ = ["HttpStream", "OutgoingBody", "Pieces"]
+
+
+class Pieces(Protocol):
+    """The pieces of a body, in order: iterated over if there is to be a body, and closed in any case.
+
+    Whoever makes them of a generator should know that one which nobody has begun does nothing when it is
+    closed.
+    """
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Begin."""
+        ...
+
+    async def aclose(self) -> None:
+        """No more are wanted."""
+        ...
 
 
 class HttpStream(Struct, frozen=True):
@@ -23,7 +40,7 @@ class HttpStream(Struct, frozen=True):
     """
 
     status: int
-    pieces: AsyncGenerator[bytes, None]
+    pieces: Pieces
     length: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = ""

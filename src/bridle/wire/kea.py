@@ -195,4 +195,4 @@ class KeaServer:
         return b""
 
 
-DIALECT = Dialect("kea", ("unix", "http", "https"), KeaServer, KeaClient)
+DIALECT = Dialect("kea", ("unix", "tcp", "http", "https"), KeaServer, KeaClient)

@@ -483,3 +483,34 @@ async def test_sessions_wait_to_be_started() -> None:
         await b.value("session-start")
         await asyncio.sleep(1)
         assert await b.state(1) == "Established"
+
+
+def test_nothing_that_is_told_of_a_session_is_a_real() -> None:
+    """The answers say so of themselves; reals in them would be written in another form than the original."""
+    from bridle.bundled.bng.answers import Answers
+    from bridle.bundled.bng.answers_0_5 import OldAnswers
+    from bridle.bundled.bng.bng import settings_of
+    from bridle.bundled.bng.simulation import Simulation
+
+    access = [{**ACCESS, "interface": "a0"}, {**ACCESS, "interface": "a1", "type": "ipoe"}]
+    for extra in (
+        {},
+        {"simulation": {"traffic-loss": 0.1, "traffic-delay": 0.25, "loss": 0.2, "lifetime": 3}},
+    ):
+        interfaces = {"a10nsp": [{"interface": "n0"}], "access": access}
+        traffic = {"ipv4-pps": 2.5, "ipv6-pps": 1, "ipv6pd-pps": 1}
+        whole = {"interfaces": interfaces, "sessions": {"count": 8}, "session-traffic": traffic, **extra}
+        simulation = Simulation(settings_of({**whole, "dhcp": {"enable": True}, "dhcpv6": {"enable": True}}))
+        for seconds in (0.05, 0.3, 2.0, 20.0, 200.0):
+            simulation.advance(seconds)
+            for session in simulation.sessions:
+                for answers in (Answers(simulation), OldAnswers(simulation)):
+                    assert not any_real(answers.session_info(session, True))
+                    assert not any_real(answers.session_summary(session))
+
+
+def any_real(value: object) -> bool:
+    """Whether there is a real in it."""
+    if isinstance(value, dict):
+        return any(map(any_real, value.values()))
+    return isinstance(value, float) or (isinstance(value, list) and any(map(any_real, value)))

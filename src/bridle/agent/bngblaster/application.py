@@ -63,4 +63,7 @@ async def _without_route(request: Request, error: HTTPException) -> Response:
     """No route has this path, or not with this method; the original says no more than that, either."""
     if error.status_code == 404:
         return await _refused(request, Refusal(404, not_found().text, plain=True))
-    return Response(status_code=error.status_code, headers=error.headers)
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
+    return Response(status_code=error.status_code, headers=headers)

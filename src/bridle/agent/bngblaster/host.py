@@ -6,10 +6,12 @@ import array
 import asyncio
 import contextlib
 import fcntl
+import os
 import socket
 import struct
 from collections.abc import Sequence
 
+from bridle.agent.bngblaster.process import spawn
 from bridle.core.messages import JSON
 from bridle.core.version import VERSION
 
@@ -75,23 +77,46 @@ async def versions(executable: Sequence[str]) -> dict[str, JSON]:
 
 
 async def _output(command: Sequence[str]) -> str:
-    """What a program prints; nothing where it cannot be started, takes too long, or fails."""
-    nothing, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+    """What a program prints; nothing where it cannot be started, fails, or takes or prints too much."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        process = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=pipe, stderr=nothing)
+        child = spawn(command, writing, nowhere)
     except OSError:
+        os.close(reading)
         return ""
-    assert process.stdout is not None
-    output = b""
+    finally:
+        os.close(writing)
+        os.close(nowhere)
+    output, status = b"", 1
     try:
         async with asyncio.timeout(VERSION_TIMEOUT):
-            while len(output) < _OUTPUT_LIMIT and (data := await process.stdout.read(_OUTPUT_LIMIT)):
+            while len(output) <= _OUTPUT_LIMIT and (data := await _read(reading)):
                 output += data
-            status = await process.wait() if len(output) < _OUTPUT_LIMIT else 1
+            if len(output) <= _OUTPUT_LIMIT:
+                status = await asyncio.shield(child.ended)
     except TimeoutError:
-        status = 1
+        pass
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        os.close(reading)
+        if not child.ended.done():
+            child.kill()
+            await child.ended
     return output.decode("utf-8", "replace") if status == 0 else ""
+
+
+async def _read(descriptor: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def come() -> None:
+        loop.remove_reader(descriptor)
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(descriptor, come)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)
+    return os.read(descriptor, _OUTPUT_LIMIT)

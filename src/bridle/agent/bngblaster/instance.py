@@ -49,6 +49,7 @@ class Instance:
         self.name: str = name
         self.folder: Folder = folder
         self._children = children
+        self._child: Child | None = None
         self._turn = asyncio.Lock()
         endpoint = Endpoint("unix", "bngblaster", path=folder.at("run.sock"))
         self._pool: Pool[bytes, bytes] = Pool(endpoint, BngBlasterForwarder)
@@ -85,7 +86,9 @@ class Instance:
         text = self.folder.read("run.pid", _PID_LIMIT).strip()
         if not text.isdigit():
             return None
-        return Process.find(int(text), self.folder.at("run.sock"))
+        pid = int(text)
+        child = self._child is not None and self._child.pid == pid and not self._child.ended.done()
+        return Process.find(pid, self.folder.at("run.sock"), child=child)
 
     # What is done with it.
 
@@ -170,6 +173,7 @@ class Instance:
             # The program's name where it is the program that is missing.
             what = f"{command[0]}: " if error.filename in (command[0], None) else ""
             raise Refusal(500, f"not able to start: {what}{error.strerror or error}") from error
+        self._child = child
         self._children.add(child)
         child.ended.add_done_callback(lambda _: self._children.discard(child))
         try:

@@ -32,14 +32,15 @@ class Process:
         self._descriptor = descriptor
 
     @classmethod
-    def find(cls, pid: int, control_socket: str) -> Self | None:
-        """The process of this number, if it runs and was started with this control socket (``-S PATH``)."""
+    def find(cls, pid: int, control_socket: str, *, child: bool = False) -> Self | None:
+        """The process of this number, if it runs and was started with this control socket (``-S PATH``). A
+        ``child`` that nobody has waited for is known to be it: it has no command line while it ends."""
         try:
             process = cls(pid, os.pidfd_open(pid))
         except (OSError, OverflowError):
             return None
         # Read once it is held: a number that is given anew from here on is not that of what is held.
-        if process.ended or not _serves(pid, control_socket):
+        if process.ended or not (child or _serves(pid, control_socket)):
             process.close()
             return None
         return process
@@ -105,10 +106,12 @@ class Child:
             signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
     def let_go(self) -> None:
-        """Take no more note of it. It goes on without us."""
+        """Take no more note of it. It goes on without us, unless it has just ended."""
         if not self.ended.done():
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, os.WNOHANG)
             self.ended.cancel()
 
 

@@ -86,10 +86,12 @@ class Line:
     def __init__(self, loss: float, delay: float) -> None:
         self._loss = loss
         self.delay = delay
+        self.clear: bool = not (loss or delay)
+        """True where whatever is sent has arrived."""
 
     def received(self, flow: Flow, number: int, now: float) -> int:
         """How many packets of the flow with this number have arrived."""
-        if not self._loss and not self.delay:
+        if self.clear:
             return flow.sequence(now) - flow.base
         return self.count(flow, number, now).rx
 
@@ -97,7 +99,7 @@ class Line:
         """The counters of the flow with this number."""
         sent = flow.sequence(now)
         base = flow.base
-        if not self._loss and not self.delay:
+        if self.clear:
             if sent == base:
                 return _NOTHING
             return Count(sent - base, sent - base, base + 1, sent, 0)

@@ -32,7 +32,7 @@ def report(simulation: Simulation, contents: frozenset[str]) -> Answer:
             told[f"{function}-interfaces"] = [_function_interface(one, flows) for one in found]
     if "sessions" in contents:
         # In the place of their number, as BNG Blaster has it.
-        told["sessions"] = [answers.session_info(session) for session in simulation.sessions]
+        told["sessions"] = [_session(answers.session_info(session)) for session in simulation.sessions]
     if "streams" in contents:
         flows_told = [
             answers.flow_info(session, one)
@@ -60,6 +60,12 @@ def _sessions(simulation: Simulation) -> Answer:
         "dhcp-sessions-established": tally.dhcp_established_max,
         "dhcpv6-sessions-established": tally.dhcpv6_established_max,
     }
+
+
+def _session(told: Answer) -> Answer:
+    """As ``session-info`` has it, without what that asks the A10NSP side for."""
+    told.pop("a10nsp", None)
+    return told
 
 
 def _short(value: float) -> float:

@@ -10,6 +10,7 @@ from bridle.bundled.bng.flow import FAMILIES
 from bridle.bundled.bng.session import Session
 from bridle.bundled.bng.simulation import Simulation
 from bridle.bundled.bng.traffic import DIRECTIONS
+from bridle.wire.bngblaster_json import WithoutReals
 
 __all__ = ["Answer", "SessionAnswers", "ipv4_text"]
 
@@ -91,8 +92,11 @@ class SessionAnswers:
         return changed or socket.inet_ntop(socket.AF_INET6, (_LINK_LOCAL + session.id).to_bytes(16))
 
     def _head(self, session: Session, *, version: bool) -> Answer:
+        """What all answers begin with. Nothing of what is put behind it is a real, either."""
         access = session.access
-        told: Answer = {"type": "pppoe" if access.pppoe else "ipoe", "session-id": session.id}
+        told: Answer = WithoutReals()
+        told["type"] = "pppoe" if access.pppoe else "ipoe"
+        told["session-id"] = session.id
         if access.pppoe:
             told["pppoe-session-id"] = session.pppoe_id
         told["session-state"] = session.state
@@ -237,14 +241,23 @@ class SessionAnswers:
         return sum(packets(group) for group in session.groups.slots if group is not None)
 
     def _session_traffic(self, session: Session) -> Answer:
-        count, now = self._simulation.traffic.line.count, self._simulation.now
-        flows = [(place, flow) for place, flow in enumerate(session.flows) if flow is not None]
-        told: Answer = {"total-flows": len(flows), "verified-flows": session.verified.bit_count()}
-        for number, (place, flow) in enumerate(flows, session.first_flow):
-            id_, sent, received, first, loss, wrong = _FLOW_NAMES[place]
+        line, now = self._simulation.traffic.line, self._simulation.now
+        told: Answer = {"total-flows": 0, "verified-flows": session.verified.bit_count()}
+        number = session.first_flow
+        for names, flow in zip(_FLOW_NAMES, session.flows, strict=False):
+            if flow is None:
+                continue
+            id_, sent, received, first, loss, wrong = names
             told[id_] = number
-            told[sent], told[received], told[first], _, told[loss] = count(flow, number, now)
+            if line.clear:
+                packets = told[sent] = told[received] = flow.sequence(now) - flow.base
+                told[first] = flow.base + 1 if packets else 0
+                told[loss] = 0
+            else:
+                told[sent], told[received], told[first], _, told[loss] = line.count(flow, number, now)
             told[wrong] = 0
+            number += 1
+        told["total-flows"] = number - session.first_flow
         return told
 
     def _shows_a10nsp(self, session: Session) -> bool:

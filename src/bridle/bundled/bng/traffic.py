@@ -169,13 +169,13 @@ class Traffic:
         """What all of a session's flows have carried."""
         tx, rx = session.traffic_tx, session.traffic_rx
         tx_bytes, rx_bytes = session.traffic_tx_bytes, session.traffic_rx_bytes
-        now = self._timetable.now
+        now, line = self._timetable.now, self.line
         number = session.first_flow
         for index, flow in enumerate(session.flows):
             if flow is None:
                 continue
             if index & 1:
-                packets = self.line.received(flow, number, now)
+                packets = flow.sequence(now) - flow.base if line.clear else line.received(flow, number, now)
                 rx += packets
                 rx_bytes += packets * RX_LENGTH[index >> 1]
             else:

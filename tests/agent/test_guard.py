@@ -1,0 +1,129 @@
+"""Who may do what behind the agent: each service is decided by itself."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import bridle
+from bridle.access.audit_verify import verify
+from tests.support.audits import lines
+from tests.support.front import Front, Reply, agent, answering, backend, encode
+from tests.support.loops import on_every_loop, on_virtual_clock
+
+JSON = bridle.JSON
+USERS: JSON = {
+    "type": "basic",
+    "clients": [{"user": "ann", "password": "a"}, {"user": "bob", "password": "b"}],
+}
+ANN: JSON = {"name": "ann", "accept-commands": "ALL", "services": ["dhcp4", "dhcp6", ""]}
+BOB: JSON = {"name": "bob", "accept-commands": {"and": ["READ", {"service": ["dhcp4"]}]}}
+ACCESS: JSON = {"assign-role-method": "basic-authentication", "roles": [ANN, BOB]}
+HELD = b'{ "result": 0, "arguments": { "Dhcp4": { "user": "kea", "password": "12-7-33", "x": 1 } } }'
+
+
+def header(user: str) -> str:
+    """How a user of the tests logs in: the password is the first letter."""
+    return f"Authorization: Basic {base64.b64encode(f'{user}:{user[0]}'.encode()).decode()}\r\n"
+
+
+async def ask(front: Front, user: str, name: str, *services: str, arguments: JSON = None) -> Reply:
+    """Send a command as a user."""
+    return await front.post(encode(name, *services, arguments=arguments), header(user))
+
+
+@on_virtual_clock
+async def test_where_all_services_are_forbidden_so_is_the_request(short_path: Path) -> None:
+    places: dict[str, JSON | Path] = {"dhcp4": short_path / "4", "dhcp6": short_path / "6"}
+    async with (
+        backend(short_path / "4") as four,
+        backend(short_path / "6") as six,
+        agent(short_path, places, authentication=USERS, access=ACCESS) as front,
+    ):
+        for services in (("dhcp4",), ("dhcp4", "dhcp6"), ()):
+            reply = await ask(front, "bob", "config-set", *services, arguments={})
+            assert (reply.status, json.loads(reply.body)) == (403, {"result": 403, "text": "Forbidden"})
+        assert four.requests == six.requests == []
+        reply = await ask(front, "ann", "config-set", "dhcp4", "dhcp6", arguments={})
+        assert [answer["result"] for answer in reply.answers] == [0, 0]
+
+
+@on_virtual_clock
+async def test_a_service_that_is_forbidden_costs_the_others_nothing(short_path: Path) -> None:
+    places: dict[str, JSON | Path] = {"dhcp4": short_path / "4", "dhcp6": short_path / "6"}
+    async with (
+        backend(short_path / "4") as four,
+        backend(short_path / "6") as six,
+        agent(short_path, places, authentication=USERS, access=ACCESS) as front,
+    ):
+        reply = await ask(front, "bob", "status-get", "dhcp6", "dhcp4", "dhcp6")
+        assert reply.status == 200
+        assert [answer["result"] for answer in reply.answers] == [403, 0, 403]
+        assert (len(four.requests), six.requests) == (1, [])
+
+
+@on_virtual_clock
+async def test_secrets_of_a_service_are_masked_and_come_back(short_path: Path) -> None:
+    places: dict[str, JSON | Path] = {"dhcp4": short_path / "4"}
+    async with (
+        backend(short_path / "4", answering(HELD)) as four,
+        agent(short_path, places, authentication=USERS, access=ACCESS) as front,
+    ):
+        told = (await ask(front, "ann", "config-get", "dhcp4")).answer["arguments"]
+        assert told == {"Dhcp4": {"user": "kea", "password": "********", "x": 1}}
+        told["Dhcp4"]["x"] = 2
+        await ask(front, "ann", "config-set", "dhcp4", arguments=told)
+        sent = four.request["arguments"]
+        assert sent == {"Dhcp4": {"user": "kea", "password": "12-7-33", "x": 2}}
+        told["Dhcp4"]["secret"] = "********"
+        asked = len(four.requests)
+        refused = (await ask(front, "ann", "config-set", "dhcp4", arguments=told)).answer
+        assert (refused["result"], "give it anew" in str(refused["text"])) == (1, True)
+        assert len(four.requests) == asked + 1  # the config-get alone
+
+
+@on_virtual_clock
+async def test_an_answer_that_cannot_be_looked_into_is_not_shown(short_path: Path) -> None:
+    places: dict[str, JSON | Path] = {"dhcp4": short_path / "4"}
+    async with (
+        backend(short_path / "4", answering(b'[ { "password": "12-7-33" } ]')),
+        agent(short_path, places, authentication=USERS, access=ACCESS) as front,
+    ):
+        assert b"12-7-33" not in (await ask(front, "ann", "config-get", "dhcp4")).body
+
+
+@on_every_loop
+async def test_the_audit_tells_each_service_apart(short_path: Path) -> None:
+    file = short_path / "audit.jsonl"
+    access: JSON = {**ACCESS, "audit": {"file": str(file)}}  # type: ignore[dict-item]
+    places: dict[str, JSON | Path] = {"dhcp4": short_path / "4", "dhcp6": short_path / "6"}
+    async with (
+        backend(short_path / "4"),
+        backend(short_path / "6"),
+        agent(short_path, places, authentication=USERS, access=access) as front,
+    ):
+        await ask(front, "ann", "config-set", "dhcp4", "dhcp6", arguments={"x": 1})
+        told = [line for line in lines(file) if "command" in line]
+        assert sorted((line["service"], line["user"], line["result"]) for line in told) == [
+            ("dhcp4", "ann", 0),
+            ("dhcp6", "ann", 0),
+        ]
+    assert verify([file]).findings == []
+
+
+@on_virtual_clock
+async def test_the_agent_s_own_commands_are_decided_as_well(short_path: Path) -> None:
+    async with agent(short_path, {}, authentication=USERS, access=ACCESS) as front:
+        assert (await ask(front, "ann", "status-get")).answer["result"] == 0
+        assert (await ask(front, "bob", "status-get")).status == 403
+        assert (await ask(front, "ann", "config-set", arguments={"Control-agent": {}})).status == 200
+
+
+@on_virtual_clock
+async def test_limits_hold_for_what_is_passed_on(short_path: Path) -> None:
+    limits: JSON = {"limits": {"peer": {"requests-per-second": 1, "burst": 2}}}
+    places: dict[str, JSON | Path] = {"dhcp4": short_path / "4"}
+    async with backend(short_path / "4") as four, agent(short_path, places, access=limits) as front:
+        statuses = [(await front.ask("status-get", "dhcp4")).status for _ in range(3)]
+        assert (statuses, len(four.requests)) == ([200, 200, 429], 2)
