@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bridle.access.basic import BasicAuthentication
     from bridle.core.messages import Peer
+    from bridle.net.stream import Door
     from bridle.wire.http import HttpRequest, HttpResponse, HttpStream
 
 __all__ = ["GRACE", "Answer", "Channel", "HttpSettings", "Pages"]
@@ -65,6 +66,10 @@ class Channel(Protocol):
 
     def update(self, settings: HttpSettings) -> None:
         """Use other settings for the requests and the TLS handshakes to come."""
+        ...
+
+    def use_door(self, door: Door | None) -> None:
+        """Ask this, where there is one, whether a peer may connect, from the next connection on."""
         ...
 
     def retire(self) -> None:

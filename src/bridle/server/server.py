@@ -25,7 +25,7 @@ from bridle.wire.dialect import dialect
 
 if TYPE_CHECKING:
     from bridle.access.guard import Guard
-    from bridle.net.stream import Execute
+    from bridle.net.stream import Door, Execute
     from bridle.server.ctl import Ctl
 
 __all__ = ["SOCKET_MODE", "Server"]
@@ -98,6 +98,7 @@ class Server:
             channel = await self._listen_on_http(endpoint, options, settings)
         else:
             channel = await self._listen_on_socket(endpoint, options, settings)
+        channel.use_door(self._door)
         self._channels.append(channel)
         if channel.exposed:
             self._exposed[channel] = settings
@@ -166,6 +167,12 @@ class Server:
     def use_guard(self, guard: Guard | None) -> None:
         """Ask this guard about every command from now on, on all channels; None: nobody."""
         self._guard = guard
+        for channel in self._channels:
+            channel.use_door(self._door)
+
+    @property
+    def _door(self) -> Door | None:
+        return None if self._guard is None else self._guard.door
 
     def _guarded(self, others: Mapping[str, CommandDefinition] = NO_OTHERS) -> Execute:
         """The way of a command from a channel to the manager. ``others`` are commands of that channel."""
