@@ -49,7 +49,7 @@ async def exchange(port: int, request: bytes) -> bytes:
 
 async def ask(port: int, target: str, *fields: str, method: str = "GET", body: bytes = b"") -> Reply:
     """The answer to one request."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: x", "Connection: close", *fields]
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *fields]
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return Reply(await exchange(port, "\r\n".join([*lines, "", ""]).encode() + body))
