@@ -41,38 +41,30 @@ __all__ = ["Execute", "Guard", "GuardChange", "Ticket"]
 Execute: TypeAlias = Callable[[Command], Outcome]
 Custom: TypeAlias = Callable[[Command], "str | None"]
 
+_Known: TypeAlias = "tuple[Peer, Role, Peer]"
+"""A peer, its role, and both in one."""
+
+# Peers whose roles are remembered: as many as are connected, mostly.
+_PEERS = 2048
 # Commands whose arguments are what config-get tells.
 _CONFIGURING = frozenset({"config-set", "config-test"})
 
 _log = logging.getLogger("bridle.access")
 
 
-class Ticket:
-    """A command that was let in, until its answer is settled."""
+class Ticket(msgspec.Struct, gc=False):
+    """A command that was let in, until its answer is settled. ``access`` is its access class; ``service`` is
+    the one behind the agent that it is for; ``began`` is the guard's clock."""
 
-    __slots__ = ("_admission", "_limits", "access", "audit", "began", "command", "policy", "role", "service")
-
-    def __init__(
-        self,
-        command: Command,
-        access: str,
-        service: str | None,
-        began: float,
-        policy: Policy | None,
-        role: Role | None,
-        audit: Audit | None,
-        limits: Limits | None,
-        admission: Admission | None,
-    ) -> None:
-        self.command = command
-        self.access = access
-        self.service = service
-        self.began = began
-        self.policy = policy
-        self.role = role
-        self.audit = audit
-        self._limits = limits
-        self._admission = admission
+    command: Command
+    access: str
+    service: str | None
+    began: float
+    policy: Policy | None
+    role: Role | None
+    audit: Audit | None
+    limits: Limits | None
+    admission: Admission | None
 
     @property
     def writes(self) -> bool:
@@ -81,9 +73,9 @@ class Ticket:
 
     def end(self) -> None:
         """The command counts no more against the limits."""
-        admission, self._admission = self._admission, None
-        if admission is not None and self._limits is not None:
-            self._limits.leave(admission)
+        admission, self.admission = self.admission, None
+        if admission is not None and self.limits is not None:
+            self.limits.leave(admission)
 
 
 class Guard:
@@ -108,9 +100,8 @@ class Guard:
         self._policy: Policy | None = None
         self._limits: Limits | None = None
         self._active = False
-        # The peer that was seen last, and what it is: commands of one connection come one after the other.
-        self._peer: Peer | None = None
-        self._role: Role | None = None
+        self._peers: dict[int, _Known] = {}
+        self._quick: dict[tuple[str, str], tuple[CommandDefinition | None, Role]] = {}
 
     @property
     def limits(self) -> Limits | None:
@@ -150,7 +141,8 @@ class Guard:
             self._limits = None if settings.limits is None else Limits(settings.limits)
         self.settings, self.audit, self._policy = settings, audit, settings.policy
         self._active = bool(settings.policy or self._limits or audit)
-        self._peer = None
+        self._peers.clear()
+        self._quick.clear()
 
     async def close(self) -> None:
         """Write what the audit still has to write, and let everything pass from then on."""
@@ -168,7 +160,14 @@ class Guard:
         than the receiver."""
         if not self._active:
             return run(command)
-        ticket = self.admit(command, (definitions or self._definitions)(command.name))
+        definition = (definitions or self._definitions)(command.name)
+        known = self._peers.get(id(command.peer))
+        if known is not None and known[0] is command.peer and self._limits is None:
+            # What was decided before about a command that reads, whatever its arguments.
+            quick = self._quick.get((known[1].name, command.name))
+            if quick is not None and quick[0] is definition and quick[1] is known[1]:
+                return self._run_again(command, run, known)
+        ticket = self.admit(command, definition)
         if isinstance(ticket, Response):
             return ticket
         if ticket.writes:
@@ -181,6 +180,25 @@ class Guard:
         if isinstance(outcome, Response):
             return self.settle(ticket, outcome)
         return self._later(ticket, outcome)
+
+    def _run_again(self, command: Command, run: Execute, known: _Known) -> Outcome:
+        role, audit, began = known[1], self.audit, self._clock()
+        try:
+            outcome = run(command)
+        except BaseException:
+            self.abandon(self._ticket(command, role, began))
+            raise
+        if not isinstance(outcome, Response):
+            return self._later(self._ticket(command, role, began), outcome)
+        if audit is not None and audit.settings.reads:
+            seconds, request = self._clock() - began, command.request_id or None
+            audit.record(command, "read", outcome.result, seconds, peer=known[2], request=request)
+        if role.reads_secrets and not role.rules.filters:
+            return outcome
+        return self._shown(self._ticket(command, role, began), outcome)
+
+    def _ticket(self, command: Command, role: Role, began: float) -> Ticket:
+        return Ticket(command, "read", None, began, self._policy, role, self.audit, None, None)
 
     async def _write(self, ticket: Ticket, run: Execute) -> Response:
         refusal = await self.intend(ticket)
@@ -231,12 +249,18 @@ class Guard:
             if not decision.allowed:
                 ticket.end()
                 return self._refuse(command, access, _forbidden(), role, service, decision.rule)
+            if access == "read" and service is None and not decision.looked:
+                self._remember(command.name, definition, role)
         if access != "read" and self.audit is not None:
             reason = self.audit.refuses()
             if reason is not None:
                 ticket.end()
                 return self._refuse(command, access, Response(Result.ERROR, reason), role, service, reason)
         return ticket
+
+    def _remember(self, name: str, definition: CommandDefinition | None, role: Role) -> None:
+        if definition is not None:  # names that nobody knows come from peers, and have no end
+            self._quick[role.name, name] = (definition, role)
 
     def access_of(self, command: Command, definition: CommandDefinition | None) -> str:
         """The access class of a command: its declaration's, else that of the tables; ``write`` where nobody
@@ -248,9 +272,14 @@ class Guard:
         if service is not None or policy.asks_plugins:
             # A peer may have another role for each service, and whenever a plugin has changed its mind.
             return policy.role_of(peer, service=service, custom=self._custom_of(policy, command))
-        if peer is not self._peer or self._role is None:
-            self._peer, self._role = peer, policy.role_of(peer)
-        return self._role
+        known = self._peers.get(id(peer))
+        if known is not None and known[0] is peer:
+            return known[1]
+        role = policy.role_of(peer)
+        if len(self._peers) >= _PEERS:
+            self._peers.clear()
+        self._peers[id(peer)] = (peer, role, _with_role(peer, role))
+        return role
 
     def _custom_of(self, policy: Policy, command: Command) -> str | None:
         if self._custom is None or not policy.asks_plugins:
@@ -323,7 +352,7 @@ class Guard:
         """What is answered to a command that reads: what its role is shown; the audit has it soon."""
         ticket.end()
         audit = ticket.audit
-        if audit is not None and audit.settings.reads:
+        if audit is not None:
             self._record(audit, ticket, response.result)
         return self._shown(ticket, response)
 

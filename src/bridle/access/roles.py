@@ -31,11 +31,12 @@ _SHOWN = 160
 
 class Decision(msgspec.Struct, frozen=True):
     """Whether a command may be run. ``rule`` is a sentence for the log: it names the role and the rule.
-    Nothing of it is for the peer."""
+    Nothing of it is for the peer. ``looked`` says that it goes for these arguments alone."""
 
     allowed: bool
     role: str
     rule: str
+    looked: bool = False
 
 
 class RoleRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +110,8 @@ class Role:
             return Decision(False, self.name, f"role '{self.name}' rejects {_quoted(name)}: {refusal}")
         allowed, reason = self._judge(question)
         verb = "accepts" if allowed else "rejects"
-        decision = Decision(allowed, self.name, f"role '{self.name}' {verb} {_quoted(name)}: {reason}")
+        rule = f"role '{self.name}' {verb} {_quoted(name)}: {reason}"
+        decision = Decision(allowed, self.name, rule, question.looked)
         if not question.looked and len(name) <= NAME_LIMIT and len(service or "") <= NAME_LIMIT:
             if len(self._known) >= DECISIONS_LIMIT:
                 self._known.clear()
