@@ -90,11 +90,27 @@ def _one_of(given: Given) -> tuple[_Check, str]:
     if not wanted:
         raise given.error("'one-of' must not be empty")
 
+    likenesses = frozenset(_likeness(value) for _, value in wanted)
+
     def check(value: JSON) -> bool | None:
         kind = type(value)
-        return (kind, value) in wanted if kind in types else None
+        if kind not in types:
+            return None
+        if (kind, value) in wanted:
+            return True
+        # On its way to a daemon of another dialect it may become what is wanted: a text its number, say.
+        return None if _may_be_cut(value) or _likeness(value) in likenesses else False
 
     return check, f"one-of {[item.value for item in items[:5]]}"
+
+
+def _likeness(value: JSON) -> str:
+    """What is the same for a boolean, an integer and a text that stand for each other."""
+    return str(int(value)) if isinstance(value, bool) else str(value).strip().casefold()
+
+
+def _may_be_cut(value: JSON) -> bool:
+    return type(value) is int and not _SIGNED[0] <= value <= _USUAL[1]
 
 
 def _under(given: Given) -> tuple[_Check, str]:

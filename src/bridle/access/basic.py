@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 
 from bridle.access.failed_logins import FailedLogins
+from bridle.access.limits import LimitSettings
 from bridle.access.passwords import NOBODY, Candidate, Passwords, Verdict, check_hash
 from bridle.access.secrets import check_secret_file
 from bridle.access.tokens import Tokens
@@ -56,6 +57,16 @@ class BasicAuthentication:
         schemes = ["Basic"] if self._passwords or self._hashes or tokens is None else []
         schemes += ["Bearer"] if tokens is not None else []
         self.challenge: str = ", ".join(f'{scheme} realm="{quoted}"' for scheme in schemes)
+
+    def limit(self, settings: LimitSettings | None) -> None:
+        """Count failed log-ins by these settings, from none on; None: by the common ones."""
+        self._checked.failed = FailedLogins(settings)
+
+    def go_on_from(self, before: BasicAuthentication) -> None:
+        """Take the place of another that had the same listener: failed log-ins that it counted by the same
+        settings count on."""
+        if before._checked.failed.same_as(self._checked.failed):
+            self._checked.failed = before._checked.failed
 
     @property
     def required(self) -> bool:

@@ -2,7 +2,8 @@
 
 Kea's are those that its own ``api`` folder tells (``facts/kea.md`` §3), with the library that has the
 command; some read only and are ``write`` there all the same, and so they are here. Kamailio's, BNG Blaster's
-and Pacemaker's (``facts/*.md``) declare none: what only looks is ``read``. A ``#`` stands for 4 and for 6.
+and Pacemaker's (``facts/*.md``) declare none: what only looks is ``read``. The requests of BNG Blaster's
+controller are commands here. A ``#`` stands for 4 and for 6.
 
 No name has two meanings, so one table does for all. What is not in it counts as ``write``.
 """
@@ -142,6 +143,14 @@ _PACEMAKER = (
 )
 
 
+_CONTROLLER = (
+    """controller-description controller-interfaces controller-version instance-file instance-list
+    instance-metrics instance-status""",
+    """instance-command instance-create instance-delete instance-kill instance-start instance-stop
+    instance-upload""",
+)
+
+
 def _names(words: str) -> Iterator[str]:
     for word in words.split():
         if "#" in word:
@@ -155,7 +164,7 @@ def _entries() -> Iterator[tuple[str, Classified]]:
     for hook, (read, write) in _KEA.items():
         yield from ((name, Classified("read", hook)) for name in _names(read))
         yield from ((name, Classified("write", hook)) for name in _names(write))
-    for read, write in (_KAMAILIO, _BNGBLASTER, _PACEMAKER):
+    for read, write in (_KAMAILIO, _BNGBLASTER, _CONTROLLER, _PACEMAKER):
         yield from ((name, Classified("read")) for name in _names(read))
         yield from ((name, Classified("write")) for name in _names(write))
 

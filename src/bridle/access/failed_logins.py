@@ -29,6 +29,10 @@ class FailedLogins:
         # By address: failures, when the last was, until when it waits.
         self._failures: OrderedDict[str, tuple[int, float, float]] = OrderedDict()
 
+    def same_as(self, other: FailedLogins) -> bool:
+        """Whether another one counts by the same settings."""
+        return _costs(self._settings) == _costs(other._settings)
+
     def __len__(self) -> int:
         return len(self._failures)
 
@@ -55,6 +59,10 @@ class FailedLogins:
     def succeeded(self, address: str) -> None:
         """Whoever is there has shown who they are."""
         self._failures.pop(_key(address), None)
+
+
+def _costs(settings: LimitSettings) -> tuple[float, ...]:
+    return settings.free_logins, settings.login_delay, settings.longest_delay
 
 
 def _key(address: str) -> str:

@@ -82,18 +82,24 @@ class Guard:
     """Lets commands in, or not, and looks at their answers.
 
     ``definitions`` finds the commands of the receiver by name. ``clock`` is a monotonic one, in seconds.
+    ``custom`` finds the value of the method ``custom-value`` for a command: what a plugin has found.
     """
 
-    def __init__(self, definitions: Definitions, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        definitions: Definitions,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        custom: Custom | None = None,
+    ) -> None:
         self.settings: GuardSettings = NO_SETTINGS
         self.audit: Audit | None = None
-        self.custom: Custom | None = None
-        """Finds the value of the method ``custom-value`` for a command's peer: for plugins."""
         self.asks_groups: bool = False
         """Whether peers need their supplementary groups."""
         self.on_asking_groups: Callable[[], None] | None = None
         """Called when other settings hold by which peers need them: those who are connected may not have
         any."""
+        self._custom = custom
         self._definitions = definitions
         self._clock = clock
         self._policy: Policy | None = None
@@ -106,6 +112,13 @@ class Guard:
     def limits(self) -> Limits | None:
         """The limits that hold; None where there are none."""
         return self._limits
+
+    @property
+    def door(self) -> Callable[[Peer], str | Callable[[], None]] | None:
+        """Lets a peer connect: what to call when the connection has ended, or the words that refuse it. None
+        where connections are not limited."""
+        limits = self._limits
+        return limits.open_door if limits is not None and limits.settings.peer.connections else None
 
     @property
     def redaction(self) -> Redaction:
@@ -185,7 +198,7 @@ class Guard:
             raise
         if not isinstance(outcome, Response):
             return self._later(self._ticket(command, role, began), outcome)
-        if audit is not None:
+        if audit is not None and audit.settings.reads:
             seconds, request = self._clock() - began, command.request_id or None
             audit.record(command, "read", outcome.result, seconds, peer=known[2], request=request)
         if role.reads_secrets and not role.rules.filters:
@@ -216,9 +229,14 @@ class Guard:
         return self.settle(ticket, response)
 
     def admit(
-        self, command: Command, definition: CommandDefinition | None = None, service: str | None = None
+        self,
+        command: Command,
+        definition: CommandDefinition | None = None,
+        service: str | None = None,
+        size: int | None = None,
     ) -> Ticket | Response:
-        """Let a command in, or answer why not. ``service`` is the one behind the agent that it is for."""
+        """Let a command in, or answer why not. ``service`` is the one behind the agent that it is for;
+        ``size`` is that of its body in bytes, where the command does not hold it."""
         began = self._clock()
         policy, peer = self._policy, command.peer
         role: Role | None = None
@@ -229,7 +247,7 @@ class Guard:
         access = self.access_of(command, definition)
         limits, admission = self._limits, None
         if limits is not None:
-            entered = self._enter(limits, command, role)
+            entered = self._enter(limits, command, role, size)
             if isinstance(entered, Excess):
                 return self._refuse(command, access, entered.response(), role, service, entered.text)
             admission = entered
@@ -259,9 +277,9 @@ class Guard:
 
     def _role_of(self, policy: Policy, command: Command, service: str | None) -> Role:
         peer = command.peer
-        if self.custom is not None or service is not None:
-            custom = self.custom(command) if self.custom is not None else None
-            return policy.role_of(peer, service=service, custom=custom)
+        if service is not None or policy.asks_plugins:
+            # A peer may have another role for each service, and whenever a plugin has changed its mind.
+            return policy.role_of(peer, service=service, custom=self._custom_of(policy, command))
         known = self._peers.get(id(peer))
         if known is not None and known[0] is peer:
             return known[1]
@@ -271,10 +289,23 @@ class Guard:
         self._peers[id(peer)] = (peer, role, _with_role(peer, role))
         return role
 
-    def _enter(self, limits: Limits, command: Command, role: Role | None) -> Admission | Excess:
+    def _custom_of(self, policy: Policy, command: Command) -> str | None:
+        if self._custom is None or not policy.asks_plugins:
+            return None
+        try:
+            return self._custom(command)
+        except Exception:
+            _log.exception("what a plugin says of a peer's role cannot be had")
+            return None
+
+    def _enter(
+        self, limits: Limits, command: Command, role: Role | None, size: int | None
+    ) -> Admission | Excess:
         name = role.name if role is not None else None
-        if isinstance(command.body, msgspec.Raw):
-            excess = limits.check_size(len(bytes(command.body)), name)
+        if size is None and isinstance(command.body, msgspec.Raw):
+            size = len(bytes(command.body))
+        if size is not None:
+            excess = limits.check_size(size, name)
             if excess is not None:
                 return excess
         return limits.enter(command.peer, name)
@@ -394,12 +425,12 @@ class Guard:
     def _shown(self, ticket: Ticket, response: Response) -> Response:
         if ticket.policy is None or ticket.role is None or self.shows_all(ticket):
             return response
+        if ticket.service is not None:  # what it answers is about commands of its own
+            return ticket.policy.filter_response(
+                ticket.role, ticket.command, response, service=ticket.service
+            )
         return ticket.policy.filter_response(
-            ticket.role,
-            ticket.command,
-            response,
-            service=ticket.service,
-            definitions=self._definitions,
+            ticket.role, ticket.command, response, definitions=self._definitions
         )
 
     def _redacted(self, command: Command) -> JSON | msgspec.UnsetType:

@@ -22,7 +22,7 @@ from bridle.core.errors import ConfigurationError
 from bridle.core.manager import Access, CommandDefinition
 from bridle.core.messages import JSON, Path, Peer
 
-__all__ = ["NO_SETTINGS", "GuardSettings", "read_guard"]
+__all__ = ["NO_SETTINGS", "GuardSettings", "read_guard", "read_guard_of"]
 
 # Members of ``access`` besides roles.
 _BESIDE = ("limits", "audit")
@@ -63,6 +63,18 @@ def read_guard(
     if found is None:
         return None
     given, library = found
+    return read_guard_of(given.value, given.path, locate, library=library, secrets=secrets)
+
+
+def read_guard_of(
+    value: JSON, path: Path, locate: Locate, *, library: bool = False, secrets: Collection[str] = ()
+) -> GuardSettings:
+    """Read the map ``access`` itself, which stands at ``path``; ``library``: the parameters of Kea's.
+
+    Raises:
+        ConfigurationError: with the position.
+    """
+    given = Given(value, path, locate)
     members = given.value if isinstance(given.value, dict) else {}
     policy: Policy | None = None
     if library or not isinstance(given.value, dict) or members.keys() - _BESIDE - {"user-context", "comment"}:

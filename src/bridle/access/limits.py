@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv6Address
 from typing import NamedTuple, TypeAlias
 
@@ -201,6 +201,12 @@ class Limits:
             return Excess(f"too many connections: at most {limit} of one peer", BUSY_WAIT)
         state.connections += 1
         return None
+
+    def open_door(self, peer: Peer) -> str | Callable[[], None]:
+        """Count a connection; what is to be called when it has ended, or where it is one too many the words
+        that say so."""
+        excess = self.connect(peer)
+        return partial(self.disconnect, peer) if excess is None else excess.text
 
     def disconnect(self, peer: Peer) -> None:
         """A counted connection has ended."""

@@ -136,7 +136,7 @@ class Passwords:
         self._candidate = candidate
         self._at_once = at_once
         self._hashes = hashes
-        self._failed = failed
+        self.failed: FailedLogins = failed
         self._verify = verify
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, Verdict] = OrderedDict()
@@ -157,7 +157,7 @@ class Passwords:
         if digest in self._refused:
             self._refused.move_to_end(digest)
             return NOBODY  # the same again is no guess: a forgotten job is not to lock its address out
-        wait = self._failed.wait(address)
+        wait = self.failed.wait(address)
         if wait:
             return Verdict(wait=wait)
         candidate = self._candidate(authorization)
@@ -200,9 +200,9 @@ class Passwords:
             self._refused[digest] = None
             if len(self._refused) > REFUSED_LIMIT:
                 self._refused.popitem(last=False)
-            self._failed.failed(address)
+            self.failed.failed(address)
             return NOBODY
-        self._failed.succeeded(address)
+        self.failed.succeeded(address)
         verdict = self._known[digest] = Verdict(candidate[0].decode("utf-8", "replace"))
         if len(self._known) > KNOWN_LIMIT:
             self._known.popitem(last=False)

@@ -62,6 +62,8 @@ class Policy:
         self.named: tuple[NamedCommand, ...] = tuple(named)
         """The commands that the rules name, and where: a name that nobody knows may be a typing error."""
         self._assignments = tuple(assignments)
+        self.asks_plugins: bool = any(one.method == "custom-value" for one in self._assignments)
+        """Whether the role of a peer may depend on what a plugin says."""
         self._require_tls = require_tls
         self._channels = channels
 

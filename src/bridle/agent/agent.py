@@ -146,7 +146,7 @@ class Agent(Daemon):
         if self._controller is None:
             self._controller = Controller(settings)
         self._controller.update(settings)
-        self._pages = self._pages or pages(self._controller)
+        self._pages = self._pages or pages(self._controller, lambda: self.guard)
 
     def _service(self, settings: ServiceSettings) -> Service:
         known = self._services.get(settings.name)

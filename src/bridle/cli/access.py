@@ -8,7 +8,7 @@ import pwd
 import click
 from msgspec import UNSET
 
-from bridle.access.configuration import find_access, read_access
+from bridle.access.guard_settings import GuardSettings, read_guard, read_guard_of
 from bridle.access.policy import DEFAULT_ROLE, UNKNOWN_ROLE, Policy
 from bridle.access.roles import Role
 from bridle.cli.arguments import check_text, parse_arguments
@@ -20,8 +20,6 @@ from bridle.daemon.document import parse_file
 
 __all__ = ["command"]
 
-# Members of a policy that others than the roles' reader read.
-_BESIDE = ("limits", "audit")
 # Exit status where the command is rejected: as for an answer with result 1.
 _REJECTED = ExitStatus.ERROR
 
@@ -39,11 +37,15 @@ def command() -> None:
 @click.argument("file", metavar="FILE")
 def check(file: str) -> int:
     """Say whether the policy in FILE can be used, and which commands it names that nobody knows."""
-    policy = _read(file)
+    settings = _read(file)
+    policy = settings.policy
+    if policy is None:
+        click.echo(f"{file}: there are no roles: everybody may do everything{_beside(settings)}")
+        return 0
     for named in policy.named:
         if not policy.commands.knows(named.name):
             click.echo(f"{named.position}: no daemon that is known has a command '{named.name}'", err=True)
-    click.echo(f"{file}: the policy can be used: {_roles(policy)}")
+    click.echo(f"{file}: the policy can be used: {_roles(policy)}{_beside(settings)}")
     return 0
 
 
@@ -91,7 +93,10 @@ def explain(
     for word in (name, *filter(None, (user, token, address, subject, issuer, custom, service))):
         check_text(word)
     body: JSON = parse_arguments(arguments)
-    policy = _read(file)
+    policy = _read(file).policy
+    if policy is None:
+        click.echo("accepted: there are no roles: everybody may do everything")
+        return 0
     peer = _peer(user, token, address, uid, subject, issuer)
     if role_name is None:
         role = _assigned(policy, peer, service, custom)
@@ -132,6 +137,16 @@ def _roles(policy: Policy) -> str:
     return f"roles: {names}; and default-role, unknown-role"
 
 
+def _beside(settings: GuardSettings) -> str:
+    """What else the configuration has, in words."""
+    told = ""
+    if settings.limits is not None:
+        told += f"; limits of each peer and of {len(settings.limits.roles)} roles"
+    if settings.audit is not None:
+        told += f"; an audit in {settings.audit.file}"
+    return told
+
+
 def _peer(
     user: str | None,
     token: str | None,
@@ -164,20 +179,19 @@ def _peer(
     )
 
 
-def _read(file: str) -> Policy:
+def _read(file: str) -> GuardSettings:
     try:
         text = parse_file(file)
         root = next(iter(text.value), "")
         inner = text.value.get(root)
         if len(text.value) == 1 and isinstance(inner, dict) and root != "access":
-            found = find_access(inner, [root], text.position)
+            found = read_guard(inner, [root], text.position)
         else:
-            found = find_access(text.value, [], text.position)
+            found = read_guard(text.value, [], text.position)
         if found is not None:
-            given, library = found
-            return read_access(given.value, given.path, text.position, library=library, beside=_BESIDE)
+            return found
         if "roles" in text.value:
-            return read_access(text.value, [], text.position, beside=_BESIDE)
+            return read_guard_of(text.value, [], text.position)
     except BridleError as error:
         raise Failure(str(error), ExitStatus.ERROR) from error
     raise Failure(f"{file}: there is no policy: neither 'access' nor Kea's hook library", ExitStatus.ERROR)

@@ -26,6 +26,7 @@ Access: TypeAlias = Literal["read", "write"]
 Outcome: TypeAlias = Response | Awaitable[Response]
 BeforeHook: TypeAlias = Callable[[Command], Response | Awaitable[Response] | None]
 AfterHook: TypeAlias = Callable[[Command, Response], Response | None]
+ValueHook: TypeAlias = Callable[[Command], str | None]
 H = TypeVar("H", bound=Handler)
 Before = TypeVar("Before", bound=BeforeHook)
 After = TypeVar("After", bound=AfterHook)
@@ -109,6 +110,7 @@ class CommandManager:
         self._definitions: dict[str, CommandDefinition] = {}
         self._before: tuple[BeforeHook, ...] = ()
         self._after: tuple[AfterHook, ...] = ()
+        self._values: tuple[ValueHook, ...] = ()
         self.register_command("list-commands", self._list_commands, access="read")
 
     def register_command(self, name: str, handler: Handler, *, access: Access = "write") -> CommandDefinition:
@@ -161,10 +163,25 @@ class CommandManager:
         self._after += (hook,)
         return hook
 
+    def assign_value(self, hook: ValueHook) -> ValueHook:
+        """Call ``hook(command)`` to find the value that roles are assigned by with the method
+        ``custom-value``; None where it knows none. Usable as a decorator."""
+        self._values += (hook,)
+        return hook
+
+    def custom_value(self, command: Command) -> str | None:
+        """What the first hook that knows something says of who sent a command."""
+        for hook in self._values:
+            value = hook(command)
+            if value:
+                return value
+        return None
+
     def remove_hook(self, hook: Callable[..., object]) -> None:
         """Call a hook no more."""
         self._before = tuple(known for known in self._before if known != hook)
         self._after = tuple(known for known in self._after if known != hook)
+        self._values = tuple(known for known in self._values if known != hook)
 
     def process_command(
         self, command: Command, others: Mapping[str, CommandDefinition] = NO_OTHERS

@@ -133,7 +133,11 @@ def check_safety(settings: ChannelSettings, *, allowed: bool) -> None:
 
 def governed(channels: Iterable[ChannelSettings], access: GuardSettings | None) -> list[ChannelSettings]:
     """The channels, allowed to be without authentication of their own where roles decide about every
-    command."""
+    command. Their failed log-ins cost what the limits say."""
+    channels = list(channels)
+    for one in channels:
+        if one.http.authentication is not None:
+            one.http.authentication.limit(access.limits if access is not None else None)
     return [
         msgspec.structs.replace(one, http=msgspec.structs.replace(one.http, allow_unauthenticated=True))
         if access is not None and access.governs(one.endpoint.transport)

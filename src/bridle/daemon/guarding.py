@@ -44,7 +44,8 @@ class Guards:
                 return GuardTransition(None, None, self._install)
             from bridle.access.guard import Guard
 
-            guard = Guard(self._daemon.manager.definition)
+            manager = self._daemon.manager
+            guard = Guard(manager.definition, custom=manager.custom_value)
         if settings is None:
             from bridle.access.guard_settings import NO_SETTINGS
 
@@ -52,9 +53,8 @@ class Guards:
         return GuardTransition(guard, await guard.prepare(settings), self._install)
 
     def _install(self, guard: Guard) -> None:
-        if self._daemon.guard is not guard:
-            self._daemon.guard = guard
-            self._server.use_guard(guard)
+        self._daemon.guard = guard
+        self._server.use_guard(guard)
 
     async def close(self) -> None:
         """Write what an audit still has to write."""

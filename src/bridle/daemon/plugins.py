@@ -57,6 +57,7 @@ class PluginContext:
         self._commands: dict[str, CommandDefinition] = {}
         self._before: list[Callable[[Command], Response | Awaitable[Response] | None]] = []
         self._after: list[Callable[[Command, Response], Response | None]] = []
+        self._values: list[Callable[[Command], str | None]] = []
         self.callouts: list[tuple[str, Callout]] = []
         """The callouts that were registered, with their points."""
 
@@ -89,6 +90,14 @@ class PluginContext:
             self._manager.command_processed(hook)
         self._after.append(hook)
 
+    def assign_value(self, hook: Callable[[Command], str | None]) -> None:
+        """Call ``hook(command)`` for each command where roles are assigned by ``custom-value``, before
+        anything else is done: what it returns is the value for the command's peer, None where it knows none.
+        It must not block. The first plugin that knows one counts; one that raises knows none."""
+        if self._holds:
+            self._manager.assign_value(hook)
+        self._values.append(hook)
+
     def callout(self, point: str, function: Callout) -> None:
         """Call a function at a hook point of the daemon; what it is given and may return is the daemon's to
         say.
@@ -115,11 +124,15 @@ class PluginContext:
             self._manager.before_command(before)
         for after in self._after:
             self._manager.command_processed(after)
+        for value in self._values:
+            self._manager.assign_value(value)
 
     def undo(self) -> None:
         """Take back everything, the last first."""
         if self._holds:
             self._holds = False
+            for value in reversed(self._values):
+                self._manager.remove_hook(value)
             for after in reversed(self._after):
                 self._manager.remove_hook(after)
             for before in reversed(self._before):

@@ -31,6 +31,7 @@ from bridle.net.http_carrier import (
 )
 from bridle.net.secure import SecureAcceptor
 from bridle.net.shares import ANSWER_BYTES, REQUEST_BYTES, Share, affordable
+from bridle.net.stream import Door
 from bridle.net.timed import GRACE
 from bridle.wire.http import BODY_LIMIT
 
@@ -86,6 +87,7 @@ class HttpListener:
         """What the next handshakes go by; another may take its place while the listener goes on."""
         self.requests: Share[HttpCarrier] = Share(REQUEST_BYTES, HttpCarrier.give_way)
         self.answers: Share[HttpCarrier] = Share(ANSWER_BYTES, HttpCarrier.stop_waiting)
+        self.door: Door | None = None
         self._scheme = scheme
         self._max_connections = affordable(max_connections) if max_connections else 0
         # In the order in which they came.
@@ -306,6 +308,13 @@ class HttpListener:
         self._attend(carrier)
         return False
 
+    def enter(self, peer: Peer) -> Callable[[], None] | None:
+        """Count a connection of a peer; what is to be called when it has ended, None: it has too many."""
+        if self.door is None:
+            return _nothing
+        entered = self.door(peer)
+        return None if isinstance(entered, str) else entered
+
     def _attend(self, refused: HttpCarrier) -> None:
         """Remember a connection that was one too many, so long as there are not too many of these."""
         self._refused.add(refused)
@@ -356,6 +365,10 @@ class HttpListener:
             self._date = _write_date(seconds)
             self._date_until = now + 1.0 - seconds % 1.0
         return self._date
+
+
+def _nothing() -> None:
+    """Nobody counts."""
 
 
 def _write_date(seconds: float) -> bytes:

@@ -89,6 +89,10 @@ class Host(Protocol):
         """Take note that a connection is gone."""
         ...
 
+    def enter(self, peer: Peer) -> Callable[[], None] | None:
+        """Count a connection of a peer; what is to be called when it has ended, None: it has too many."""
+        ...
+
     def watch(self, task: asyncio.Task[None]) -> None:
         """Remember a connection's task until it is done."""
         ...
@@ -124,12 +128,18 @@ class HttpCarrier(TimedConnection):
         self._half_closed = False
         self._ending = False
         self._lingering = False
+        self._left: Callable[[], None] | None = None  # to be told when the connection has ended
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, or say at once that there are too many."""
         self._transport = cast(asyncio.Transport, transport)
         if self._host.admit(self):
             self.peer = self._host.peer_of(transport)
+            self._left = self._host.enter(self.peer)
+            if self._left is None:
+                self._write(self._http.reject(429, self._host.date()))
+                self._end(linger=True)
+                return
             if self._transport.get_extra_info("sslcontext") is not None:
                 self._transport.set_write_buffer_limits(high=WRITE_BATCH)
             self._touch(REQUEST_TIMEOUT)
@@ -146,6 +156,9 @@ class HttpCarrier(TimedConnection):
         if self._http.streaming and self._task is not None:
             self._task.cancel()
         self._host.forget(self)
+        if self._left is not None:
+            left, self._left = self._left, None
+            left()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, and answer what they complete."""

@@ -40,6 +40,7 @@ __all__ = [
     "SILENCE",
     "WRITE_BATCH",
     "WRITE_TIMEOUT",
+    "Door",
     "Execute",
     "PeerOf",
     "SecureConnection",
@@ -74,6 +75,9 @@ CANCELLED = Response(Result.ERROR, "the command was cancelled")
 
 Execute = Callable[[Command], Response | Awaitable[Response]]
 PeerOf = Callable[[asyncio.BaseTransport], Peer]
+Door = Callable[[Peer], str | Callable[[], None]]
+"""Lets a peer connect: gives what is to be called when the connection has ended, or the words that refuse
+it."""
 
 _log = logging.getLogger("bridle.net")
 _numbers = itertools.count(1)
@@ -115,6 +119,7 @@ class StreamConnection(TimedConnection, Connection):
     _half_closed = False
     _retiring = False
     _ending = False
+    _left: Callable[[], None] | None = None  # to be told when the connection has ended
 
     def __init__(self, listener: StreamListener) -> None:
         self._listener: StreamListener = listener
@@ -126,13 +131,22 @@ class StreamConnection(TimedConnection, Connection):
         """A client was accepted; the transport is made later, if it is needed at all."""
         self._transport = opening
         listener = self._listener
-        self.peer = listener.peer_of(opening)
-        self._dialect = listener.dialect.server(self.peer)
+        self.peer = peer = listener.peer_of(opening)
+        self._dialect = listener.dialect.server(peer)
+        if listener.door is not None:
+            entered = listener.door(peer)
+            if isinstance(entered, str):
+                self._turn_away(entered)
+                return
+            self._left = entered
         if len(listener.connections) < listener.connection_limit or listener.make_room():
             listener.connections[self] = None
             return
-        self._transport.write(self._dialect.refuse(listener.too_many))
-        self._end(linger=listener.attend(self))
+        self._turn_away(listener.too_many)
+
+    def _turn_away(self, text: str) -> None:
+        self._transport.write(self._dialect.refuse(text))
+        self._end(linger=self._listener.attend(self))
 
     def settle(self) -> None:
         """Nothing is done yet, or not all: count the time, unless something is being waited for already."""
@@ -154,6 +168,9 @@ class StreamConnection(TimedConnection, Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.forget(self)
+        if self._left is not None:
+            left, self._left = self._left, None
+            left()
         self._ending = True
         if self._queue:
             self._queue.clear()
@@ -435,6 +452,7 @@ class StreamListener:
         self.tls: ssl.SSLContext | None = tls
         self.requests: Share[StreamConnection] = Share(REQUEST_BYTES, self._refuse)
         self.answers: Share[StreamConnection] = Share(ANSWER_BYTES, StreamConnection.stop_waiting)
+        self.door: Door | None = None
         # In the order in which they came.
         self.connections: dict[StreamConnection, None] = {}
         self._refused: set[StreamConnection] = set()

@@ -21,7 +21,7 @@ from urllib.parse import unquote_to_bytes
 from bridle.core.messages import Peer
 from bridle.wire.http import HttpRequest, HttpResponse, HttpStream, stock
 
-__all__ = ["Application", "AsgiPages", "peer_of"]
+__all__ = ["Application", "AsgiPages", "peer_of", "request_id_of"]
 
 _log = logging.getLogger("bridle.server")
 
@@ -75,6 +75,11 @@ def peer_of(scope: Mapping[str, Any]) -> Peer:
     return cast(Peer, scope["extensions"]["bridle"]["peer"])
 
 
+def request_id_of(scope: Mapping[str, Any]) -> str:
+    """The name of the request in logs, from an application's scope."""
+    return cast(str, scope["extensions"]["bridle"]["request_id"])
+
+
 def _scope_of(request: HttpRequest, peer: Peer) -> _Message:
     path, _, query = request.target.partition("?")
     return {
@@ -93,7 +98,7 @@ def _scope_of(request: HttpRequest, peer: Peer) -> _Message:
         "client": (peer.address, 0),
         "server": None,
         "state": {},
-        "extensions": {"bridle": {"peer": peer}},
+        "extensions": {"bridle": {"peer": peer, "request_id": request.id}},
     }
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bridle.access.basic import BasicAuthentication
     from bridle.core.messages import Peer
+    from bridle.net.stream import Door
     from bridle.wire.http import HttpRequest, HttpResponse, HttpStream
 
 __all__ = ["GRACE", "Answer", "Channel", "HttpSettings", "Pages"]
@@ -69,6 +70,10 @@ class Channel(Protocol):
 
     def learn_groups(self) -> None:
         """Let those who are connected have their unix groups, which nobody had asked for."""
+        ...
+
+    def use_door(self, door: Door | None) -> None:
+        """Ask this, where there is one, whether a peer may connect, from the next connection on."""
         ...
 
     def retire(self) -> None:

@@ -17,7 +17,7 @@ from bridle.core.messages import Command, Peer, Response
 from bridle.core.results import Result
 from bridle.net.endpoint import Endpoint
 from bridle.net.http import HttpListener
-from bridle.net.stream import CANCELLED
+from bridle.net.stream import CANCELLED, Door
 from bridle.net.unix import SocketFile
 from bridle.server.browsers import FIXED_HEADERS, Doorkeeper, request_names, traceparent_of, with_headers
 from bridle.server.channel import GRACE, Answer, HttpSettings, Pages
@@ -112,7 +112,10 @@ class HttpCommands:
         self.use(settings)
 
     def use(self, settings: HttpSettings) -> None:
-        """Let other settings hold for the requests to come."""
+        """Let other settings hold for the requests to come. Failed log-ins are not forgotten by that."""
+        before: HttpSettings | None = getattr(self, "settings", None)
+        if before is not None and before.authentication is not None and settings.authentication is not None:
+            settings.authentication.go_on_from(before.authentication)
         self.settings = settings
         self._door = Doorkeeper(self._name, settings)
 
@@ -251,6 +254,10 @@ class HttpChannel:
     def learn_groups(self) -> None:
         """Let those who are connected have their unix groups."""
         self._listener.learn_groups()
+
+    def use_door(self, door: Door | None) -> None:
+        """Ask this whether a peer may connect; it is answered 429 where it may not."""
+        self._listener.door = door
 
     def retire(self) -> None:
         """Take no new connections; each open one ends with its next answer, or when it is idle."""

@@ -20,7 +20,7 @@ from bridle.net.libqb.trust import (
     own_client,
     own_rights,
 )
-from bridle.net.stream import Execute
+from bridle.net.stream import Door, Execute
 from bridle.server.channel import GRACE, HttpSettings
 from bridle.wire.libqb import Transport
 from bridle.wire.pacemaker_server import SERVICES, PacemakerServer
@@ -44,6 +44,9 @@ class QbChannel:
 
     def update(self, settings: HttpSettings) -> None:
         """There is nothing to set."""
+
+    def use_door(self, door: Door | None) -> None:
+        """Connections are bounded by libqb's own limit alone."""
 
     def learn_groups(self) -> None:
         """They are known: clients are let in by them."""

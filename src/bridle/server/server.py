@@ -26,7 +26,7 @@ from bridle.wire.dialect import dialect
 
 if TYPE_CHECKING:
     from bridle.access.guard import Guard
-    from bridle.net.stream import Execute
+    from bridle.net.stream import Door, Execute
     from bridle.server.ctl import Ctl
 
 __all__ = ["SOCKET_MODE", "Server"]
@@ -108,6 +108,7 @@ class Server:
             raise EndpointError(f"cannot listen on '{endpoint}': pacemaker travels on qb")
         else:
             channel = await self._listen_on_socket(endpoint, options, settings)
+        channel.use_door(self._door)
         self._channels.append(channel)
         if channel.exposed:
             self._exposed[channel] = settings
@@ -178,10 +179,16 @@ class Server:
         if self._guard is not None:
             self._guard.on_asking_groups = None
         self._guard = guard
+        for channel in self._channels:
+            channel.use_door(self._door)
         if guard is not None:
             guard.on_asking_groups = self._learn_groups
             if guard.asks_groups:
                 self._learn_groups()
+
+    @property
+    def _door(self) -> Door | None:
+        return None if self._guard is None else self._guard.door
 
     def _asks_groups(self) -> bool:
         guard = self._guard

@@ -11,7 +11,7 @@ import msgspec
 from bridle.core.errors import EndpointError
 from bridle.net.credentials import peer_of_unix
 from bridle.net.endpoint import Endpoint
-from bridle.net.stream import Execute, PeerOf, StreamConnection, StreamListener
+from bridle.net.stream import Door, Execute, PeerOf, StreamConnection, StreamListener
 from bridle.net.unix import SocketFile
 from bridle.server.channel import GRACE, HttpSettings
 from bridle.server.exposure import is_loopback
@@ -80,6 +80,11 @@ class SocketChannel:
         """Let those who are connected have their unix groups."""
         if isinstance(self._listener, StreamListener):
             self._listener.learn_groups()
+
+    def use_door(self, door: Door | None) -> None:
+        """Ask this whether a peer may connect, where there are connections."""
+        if isinstance(self._listener, StreamListener):
+            self._listener.door = door
 
     def retire(self) -> None:
         """First the name, then those who came by it: nobody is left in the kernel's queue."""

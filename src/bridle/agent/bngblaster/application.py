@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.applications import Starlette
@@ -13,27 +15,31 @@ from starlette.routing import Route
 
 from bridle.agent.bngblaster.controller import Controller
 from bridle.agent.bngblaster.description import describe
-from bridle.agent.bngblaster.operations import OPERATIONS, Perform, answer_json
+from bridle.agent.bngblaster.guarding import perform_guarded
+from bridle.agent.bngblaster.operations import DESCRIPTION, OPERATIONS, Operation, answer_json
 from bridle.agent.bngblaster.refusal import Refusal, not_found
 from bridle.server.asgi import AsgiPages
+
+if TYPE_CHECKING:
+    from bridle.access.guard import Guard
 
 __all__ = ["PATHS", "pages"]
 
 PATHS = ("/api/v1", "/metrics", "/openapi.json")
 
 
-def pages(controller: Controller) -> AsgiPages:
-    """The controller's paths."""
+def pages(controller: Controller, guard: Callable[[], Guard | None] = lambda: None) -> AsgiPages:
+    """The controller's paths. Each request passes the ``guard`` that there is then."""
     description = describe()
 
-    async def openapi(request: Request) -> Response:
+    async def openapi(controller: Controller, request: Request) -> Response:
         return answer_json(description)
 
+    operations = [*OPERATIONS, msgspec.structs.replace(DESCRIPTION, perform=openapi)]
     routes = [
-        Route(one.path, _endpoint(controller, one.perform), methods=[one.method], name=one.name)
-        for one in OPERATIONS
+        Route(one.path, _endpoint(controller, one, guard), methods=[one.method], name=one.name)
+        for one in operations
     ]
-    routes.append(Route("/openapi.json", openapi, methods=["GET"]))
     handlers = {Refusal: _refused, HTTPException: _without_route}
     application = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
     # A slash more or less is another path, as it is in the original.
@@ -41,9 +47,14 @@ def pages(controller: Controller) -> AsgiPages:
     return AsgiPages(application, PATHS)
 
 
-def _endpoint(controller: Controller, perform: Perform) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    controller: Controller, operation: Operation, guard: Callable[[], Guard | None]
+) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return await perform(controller, request)
+        there = guard()
+        if there is None:
+            return await operation.perform(controller, request)
+        return await perform_guarded(there, operation, controller, request)
 
     return endpoint
 
@@ -56,6 +67,8 @@ async def _refused(request: Request, refusal: Refusal) -> Response:
         content = msgspec.json.encode({"message": refusal.text})
         kind = "application/json; charset=utf-8"
     headers = {"Content-Type": kind, "X-Content-Type-Options": "nosniff"}
+    if refusal.wait:
+        headers["Retry-After"] = str(max(1, math.ceil(refusal.wait)))
     return Response(content + b"\n", refusal.status, headers)
 
 

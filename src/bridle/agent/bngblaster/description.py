@@ -135,6 +135,8 @@ def _operation(operation: Operation) -> _Map:
         "responses": responses,
         # What an operation of the agent is said to be, for whoever may read only.
         "x-access": "write" if operation.writes else "read",
+        # What roles and the audit know it as.
+        "x-command": operation.command,
     }
     parameters = [
         _parameter(name) for name in ("instance_name", "file_name") if f"{{{name}}}" in operation.path

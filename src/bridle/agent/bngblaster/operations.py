@@ -26,9 +26,11 @@ from bridle.agent.bngblaster.start import StartRequest
 from bridle.core.messages import JSON
 from bridle.wire.prometheus_text import CONTENT_TYPE
 
-__all__ = ["OPERATIONS", "CommandRequest", "Operation", "answer_json"]
+__all__ = ["DESCRIPTION", "OPERATIONS", "SERVICE", "CommandRequest", "Operation", "answer_json"]
 
 JSON_TYPE = "application/json"
+SERVICE = "bngblaster-controller"
+"""The service that the operations belong to, for roles."""
 
 _T = TypeVar("_T")
 Perform: TypeAlias = Callable[[Controller, Request], Awaitable[Response]]
@@ -50,6 +52,8 @@ class CommandRequest(msgspec.Struct, frozen=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A request that is understood: what it does, and what the description tells of it.
 
+    ``command`` is what roles, limits and the audit know it as: a command of the service ``SERVICE``.
+
     ``body`` is the content type of what it takes, and what that is; ``success`` the status, the text and the
     content type of what it gives.
     """
@@ -57,6 +61,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     path: str
     name: str
+    command: str
     summary: str
     perform: Perform
     writes: bool = False
@@ -201,6 +206,10 @@ async def _file(controller: Controller, request: Request) -> Response:
     return file_response(request, descriptor, content_type)
 
 
+async def _described(controller: Controller, request: Request) -> Response:
+    raise not_found()
+
+
 async def _metrics(controller: Controller, request: Request) -> Response:
     return Response(await collect(controller), headers={"Content-Type": CONTENT_TYPE})
 
@@ -210,6 +219,7 @@ OPERATIONS: Sequence[Operation] = (
         method="GET",
         path="/metrics",
         name="metrics",
+        command="instance-metrics",
         summary="Counters of the running instances, in Prometheus' text format.",
         perform=_metrics,
         success=(200, "Those that the start of each instance asked for by metric_flags.", "text/plain"),
@@ -218,6 +228,7 @@ OPERATIONS: Sequence[Operation] = (
         method="GET",
         path="/api/v1/version",
         name="version",
+        command="controller-version",
         summary="The versions of the controller and of bngblaster.",
         perform=_version,
         success=(200, "What bngblaster does not tell is NA.", JSON_TYPE),
@@ -226,6 +237,7 @@ OPERATIONS: Sequence[Operation] = (
         method="GET",
         path="/api/v1/interfaces",
         name="interfaces",
+        command="controller-interfaces",
         summary="The network interfaces of the host.",
         perform=_interfaces,
         success=(200, "In the kernel's order.", JSON_TYPE),
@@ -234,6 +246,7 @@ OPERATIONS: Sequence[Operation] = (
         method="GET",
         path="/api/v1/instances",
         name="instances",
+        command="instance-list",
         summary="The names of the instances.",
         perform=_instances,
         success=(200, "In order.", JSON_TYPE),
@@ -242,6 +255,7 @@ OPERATIONS: Sequence[Operation] = (
         method="GET",
         path=_INSTANCE,
         name="status",
+        command="instance-status",
         summary="Whether an instance runs.",
         perform=_status,
         success=(200, "started or stopped.", JSON_TYPE),
@@ -251,6 +265,7 @@ OPERATIONS: Sequence[Operation] = (
         method="PUT",
         path=_INSTANCE,
         name="create",
+        command="instance-create",
         summary="Create an instance, or give it another configuration. What a run has left is removed.",
         perform=_create,
         writes=True,
@@ -262,6 +277,7 @@ OPERATIONS: Sequence[Operation] = (
         method="DELETE",
         path=_INSTANCE,
         name="delete",
+        command="instance-delete",
         summary="Delete an instance with all its files.",
         perform=_delete,
         writes=True,
@@ -272,6 +288,7 @@ OPERATIONS: Sequence[Operation] = (
         method="POST",
         path=f"{_INSTANCE}/_start",
         name="start",
+        command="instance-start",
         summary="Start an instance, and wait until it can be asked.",
         perform=_start,
         writes=True,
@@ -283,6 +300,7 @@ OPERATIONS: Sequence[Operation] = (
         method="POST",
         path=f"{_INSTANCE}/_stop",
         name="stop",
+        command="instance-stop",
         summary="End all sessions of an instance, and then the instance (SIGINT).",
         perform=_stop,
         writes=True,
@@ -293,6 +311,7 @@ OPERATIONS: Sequence[Operation] = (
         method="POST",
         path=f"{_INSTANCE}/_kill",
         name="kill",
+        command="instance-kill",
         summary="End an instance at once (SIGKILL).",
         perform=_kill,
         writes=True,
@@ -303,6 +322,7 @@ OPERATIONS: Sequence[Operation] = (
         method="POST",
         path=f"{_INSTANCE}/_command",
         name="command",
+        command="instance-command",
         summary="Give a command to the control socket of an instance.",
         perform=_command,
         writes=True,
@@ -321,6 +341,7 @@ OPERATIONS: Sequence[Operation] = (
         method="POST",
         path=f"{_INSTANCE}/_upload",
         name="upload",
+        command="instance-upload",
         summary="Put a file into the folder of an instance, where uploads are allowed.",
         perform=_upload,
         writes=True,
@@ -341,9 +362,21 @@ OPERATIONS: Sequence[Operation] = (
         method="GET",
         path=f"{_INSTANCE}/{{file_name}}",
         name="file",
+        command="instance-file",
         summary="A file of an instance: its configuration, or what a run has written.",
         perform=_file,
         success=(200, "The file; 206 a range of it, 304 where it has not been modified.", "*/*"),
         refusals=(_BAD_NAME, (404, "There is no such instance or file."), (416, "There is no such range.")),
     ),
 )
+
+DESCRIPTION = Operation(
+    method="GET",
+    path="/openapi.json",
+    name="openapi",
+    command="controller-description",
+    summary="All of this in OpenAPI 3.1.",
+    perform=_described,
+)
+"""The description itself, which is not described. Whoever has it puts what gives it in the place of its
+``perform``."""
