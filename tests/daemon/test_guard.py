@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
+import errno
 import json
 import os
 from collections.abc import AsyncIterator
@@ -14,6 +16,8 @@ import pytest
 
 import bridle
 from bridle.access.audit_verify import verify
+from bridle.net.libqb.asynchronous import connect_async
+from bridle.net.libqb.errors import LibqbError
 from tests.support.audits import lines
 from tests.support.front import Web, encode, web
 from tests.support.loops import on_every_loop, on_virtual_clock
@@ -325,3 +329,38 @@ async def _statuses(connection: Web, header: str) -> list[int]:
         (await connection.post(encode("look"), header)).status,
         (await connection.post(encode("look"))).status,
     ]
+
+
+# Pacemaker's carrier.
+
+
+@on_every_loop
+async def test_roles_hold_on_libqb(short_path: Path) -> None:
+    name = f"bridle-test-{os.getpid()}-{short_path.name[-8:]}"
+    async with served(short_path, access(READER), f"qb:{name}") as site:
+        async with bridle.connect_async(f"qb:{name}") as client:
+            assert (await client.execute("look")).result == 0
+            refused = await client.execute("unlock")
+            assert (refused.result, refused.text) == (403, "Forbidden")
+        assert site.safe.opened == []
+
+
+@on_every_loop
+async def test_connections_of_one_peer_are_bounded_on_libqb(short_path: Path) -> None:
+    name = f"bridle-test-{os.getpid()}-{short_path.name[-8:]}"
+    limits: JSON = {"peer": {"connections": 2}}
+    async with served(short_path, access(limits=limits), f"qb:{name}"):
+        clients = [await connect_async(name) for _ in range(2)]
+        with pytest.raises(LibqbError) as refused:
+            await connect_async(name)
+        assert refused.value.errno == errno.EAGAIN
+        clients.pop().close()
+        for _ in range(100):
+            try:
+                clients.append(await connect_async(name))
+                break
+            except LibqbError:
+                await asyncio.sleep(0.01)
+        assert len(clients) == 2
+        for client in clients:
+            client.close()

@@ -46,7 +46,8 @@ class QbChannel:
         """There is nothing to set."""
 
     def use_door(self, door: Door | None) -> None:
-        """Connections are bounded by libqb's own limit alone."""
+        """Ask this whether a client may connect; it is told to try again (EAGAIN) where it may not."""
+        self._listener.use_door(door)
 
     def learn_groups(self) -> None:
         """They are known: clients are let in by them."""

@@ -20,7 +20,7 @@ from bridle.net.libqb.outbox import BACKLOG
 from bridle.net.libqb.places import PLACES, Places
 from bridle.net.libqb.server import CONNECTION_LIMIT, LibqbServer
 from bridle.net.libqb.trust import Admission, Choice, Rights, cluster_client, cluster_rights
-from bridle.net.stream import CANCELLED, QUEUE_LIMIT, Execute
+from bridle.net.stream import CANCELLED, QUEUE_LIMIT, Door, Execute
 from bridle.net.timed import GRACE
 from bridle.wire.libqb import DEFAULT_MESSAGE, Channel, Transport
 from bridle.wire.libqb_dialect import LibqbDialect, LibqbMessage, Outgoing
@@ -73,6 +73,10 @@ class LibqbListener:
         conversation = LibqbConversation(self, connection)
         self.connections[conversation] = None
         return conversation
+
+    def use_door(self, door: Door | None) -> None:
+        """Ask this about each client that would be served, from the next one on."""
+        self._server.door = door
 
     def forget(self, conversation: LibqbConversation) -> None:
         """A client has gone."""

@@ -40,6 +40,7 @@ from bridle.net.libqb.server_memory import MemoryServerChannels
 from bridle.net.libqb.server_sockets import SocketServerChannels
 from bridle.net.libqb.setup import Handshake, connected_peer
 from bridle.net.libqb.trust import Admission, Choice, Credentials, Rights, cluster_client, cluster_rights
+from bridle.net.stream import Door
 from bridle.wire.libqb import (
     DEFAULT_MESSAGE,
     MESSAGE_LIMIT,
@@ -117,7 +118,10 @@ class LibqbServer:
         self._admit = admit
         self.max_message = max_message
         self.connection_limit = connection_limit
+        self.door: Door | None = None
+        """Asked about each client that would be served, where there is one; EAGAIN refuses it."""
         self.connections: dict[ServerConnection, None] = {}
+        self._left: dict[ServerConnection, Callable[[], None]] = {}
         self._serve = serve
         self._rights = rights
         self._backlog = backlog
@@ -208,9 +212,15 @@ class LibqbServer:
         if error:
             _refuse(setup, error)
             return
+        entered = self.door(client.peer(self.name)) if self.door is not None else _nothing
+        if isinstance(entered, str):
+            _log.warning("qb:%s: refused pid %d: %s", self.name, client.pid, entered)
+            _refuse(setup, errno.EAGAIN)
+            return
         try:
             directory, channels = self._make(setup, client, max(wanted, self.max_message))
         except Exception as failure:
+            entered()
             _log.error("qb:%s: no connection for pid %d: %s", self.name, client.pid, failure)
             _refuse(setup, (failure.errno if isinstance(failure, OSError) else None) or errno.EIO)
             return
@@ -218,6 +228,7 @@ class LibqbServer:
             self.loop, self.name, client, channels, directory, self._forget, backlog=self._backlog
         )
         self.connections[connection] = None
+        self._left[connection] = entered
         self._quiet.clear()
         try:
             sent = setup.send(encode_response(channels.answer))
@@ -266,7 +277,8 @@ class LibqbServer:
             raise
 
     def _forget(self, connection: ServerConnection) -> None:
-        self.connections.pop(connection, None)
+        if self.connections.pop(connection, self) is None:
+            self._left.pop(connection)()
         if not self.connections:
             self._quiet.set()
 
@@ -338,6 +350,10 @@ class _Arrival:
         """Close it."""
         self._leave()
         self._socket.close()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _refuse(setup: socket.socket, error: int) -> None:
