@@ -33,7 +33,7 @@ from bridle.testing.clock import VirtualClockLoop
 from bridle.wire.binrpc_client import encode_request
 from bridle.wire.binrpc_records import Struct
 from tests.support.programs import free_port, short_directory
-from tests.support.role_rules import COMMANDS, LISTS, NAMES, naive_decision, named, roles
+from tests.support.role_rules import COMMANDS, LISTS, NAMES, argued, naive_decision, named, roles
 
 ABSENT = -100
 ME = os.getuid()
@@ -157,8 +157,30 @@ assignments = st.permutations(
 ).flatmap(lambda some: st.tuples(*some))
 
 
+# Most roles that chance makes let nobody do anything; these let some do something.
+telling = st.one_of(
+    st.builds(lambda one: {"accept-commands": one}, argued),
+    st.builds(lambda one: {"accept-commands": {"not": one}}, argued),
+    st.builds(lambda one: {"reject-commands": one, "other-commands": "accept"}, argued),
+    st.builds(
+        lambda one: {"accept-commands": "ALL", "reject-commands": one, "list-match-first": "reject"}, argued
+    ),
+    st.builds(
+        lambda one, other: {"accept-commands": {"and": [{"service": one}, other]}},
+        st.lists(st.sampled_from(["", *SERVICES]), min_size=1, max_size=3),
+        st.sampled_from(["ALL", "READ", "WRITE"]),
+    ),
+    st.builds(
+        lambda some: {"accept-commands": {"commands": some}},
+        st.lists(st.sampled_from(NAMES), min_size=1, max_size=3),
+    ),
+    st.builds(lambda one: {"accept-commands": one}, st.sampled_from(["ALL", "READ", "WRITE"])),
+)
+likely = st.one_of(telling, telling, telling, roles)
+
+
 def named_role(name: str) -> st.SearchStrategy[dict[str, Any]]:
-    return roles.map(lambda role: {"name": name, **role})
+    return likely.map(lambda role: {"name": name, **role})
 
 
 accesses = st.builds(
@@ -173,8 +195,8 @@ accesses = st.builds(
     assignments,
     st.tuples(*map(named_role, ("local", "ann", "net"))),
     named,
-    roles,
-    roles,
+    likely,
+    likely,
 )
 
 # What is sent. A message is a text, and what it is where it is well-formed.
@@ -680,7 +702,7 @@ async def _turns() -> None:
 
 TestAccess = pytest.mark.timeout(240)(AccessMachine.TestCase)
 TestAccess.settings = settings(
-    max_examples=25,
+    max_examples=40,
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
