@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from bench.access import access
 from bench.bng import bng
 from bench.ctl import ctl
 from bench.dhcp import dhcp
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, Callable[[Session], None]] = {
     "ctl": ctl,
     "bng": bng,
     "libqb": libqb,
+    "access": access,
 }
 
 PEERS = ("kea-dhcp4", "kea-ctrl-agent")

@@ -57,11 +57,16 @@ class RealAgent(ControlAgent):
 
 
 class OurDaemon(Program):
-    """The thermostat of the examples: a daemon that embeds Bridle, on a unix socket."""
+    """The thermostat of the examples: a daemon that embeds Bridle, on a unix socket. ``access`` says who may
+    do what, None: everybody everything."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, access: JSON = None) -> None:
         self.socket = directory / "thermostat.sock"
         argv = [*BRIDLE_COMMAND, "run", THERMOSTAT, f"unix:{self.socket}"]
+        if access is not None:
+            file = directory / "thermostat.conf"
+            file.write_text(json.dumps({"Thermostat": {"access": access}}))
+            argv += ["-c", str(file)]
         super().__init__(argv, directory, name="thermostat", environment=python_path())
 
     def ready(self) -> bool:
@@ -117,10 +122,13 @@ class RealKamailio(Kamailio):
 
 
 class OurAgent(Program):
-    """Bridle's agent, with the configuration file that the real one gets."""
+    """Bridle's agent, with the configuration file that the real one gets, and ``more`` in it."""
 
-    def __init__(self, directory: Path, services: Mapping[str, Path]) -> None:
+    def __init__(
+        self, directory: Path, services: Mapping[str, Path], more: Mapping[str, JSON] | None = None
+    ) -> None:
         self.services = dict(services)
+        self.more = dict(more or {})
         self.configuration = directory / "bridle-agent.conf"
         self.port = 0
         argv = [*BRIDLE_COMMAND, "agent", "-c", str(self.configuration)]
@@ -135,6 +143,7 @@ class OurAgent(Program):
             self.port = free_port()
             settings = agent_settings(self.port, self.services)
             settings |= errors_only("kea-ctrl-agent", self.directory)
+            settings |= self.more
             self.configuration.write_text(json.dumps({"Control-agent": settings}))
             try:
                 super().start()

@@ -35,6 +35,13 @@ INSIDE, OUTSIDE = "inside", "outside"
 UNTOLD = "cannot be told"
 
 BODIES = [
+    ({"argument": "n", "one-of": [1, "x"]}, b'{"n": 1}', INSIDE),
+    ({"argument": "n", "one-of": [1, "x"]}, b'{"n": 2}', OUTSIDE),
+    ({"argument": "n", "one-of": [1, "x"]}, b'{"n": "y"}', OUTSIDE),
+    ({"argument": "n", "one-of": [1, "x"]}, b'{"n": "1"}', UNTOLD),  # as a text protocol would carry it
+    ({"argument": "n", "one-of": [1, "x"]}, b'{"n": 4294967297}', UNTOLD),
+    ({"argument": "n", "one-of": [2, True]}, b'{"n": 1}', UNTOLD),
+    ({"argument": "n", "one-of": [4294967297]}, b'{"n": 4294967297}', INSIDE),
     (SUBNET, b'{"subnet-id": 1}', INSIDE),
     (SUBNET, b'{"subnet-id": 100, "other": 5}', INSIDE),
     (SUBNET, b'{"subnet-id": 0}', OUTSIDE),

@@ -168,3 +168,23 @@ def test_wrong_usage(file: Path, words: list[str], error: str) -> None:
     ended = access("explain", *words, "-c", file)
     assert ended.returncode == 64
     assert ended.stderr.splitlines()[-1] == f"Error: {error}"
+
+
+def test_limits_and_the_audit_are_checked_with_the_roles(tmp_path: Path) -> None:
+    file = tmp_path / "d.conf"
+    limits = '"limits": { "peer": { "in-flight": 4 }, "roles": { "reader": { "requests-per-second": 1 } } }'
+    audit = '"audit": { "file": "/var/log/audit.jsonl" }'
+    file.write_text(f'{{ "D": {{ "access": {{ {POLICY}, {limits}, {audit} }} }} }}')
+    ended = access("check", file)
+    assert ended.returncode == 0
+    assert ended.stdout.endswith("; limits of each peer and of 1 roles; an audit in /var/log/audit.jsonl\n")
+    file.write_text(f'{{ "D": {{ "access": {{ {limits} }} }} }}')
+    ended = access("check", file)
+    assert "there are no roles: everybody may do everything; limits" in ended.stdout
+    assert access("explain", "shutdown", "-c", file).stdout.startswith("accepted: there are no roles")
+    file.write_text('{ "D": { "access": {\n "limits": { "peer": { "in-flight": -1 } } } } }')
+    ended = access("check", file)
+    assert ended.returncode == 1
+    assert f"out of range value (-1) specified for parameter 'in-flight' ({file}:2." in ended.stderr
+    file.write_text('{ "D": { "access": {\n "audit": { "fil": "x" } } } }')
+    assert f"({file}:2." in access("check", file).stderr

@@ -364,3 +364,124 @@ async def test_connections_of_one_peer_are_bounded_on_libqb(short_path: Path) ->
         assert len(clients) == 2
         for client in clients:
             client.close()
+
+
+# Connections, and failed log-ins.
+
+
+@pytest.mark.parametrize("wire", ["unix", "binrpc+unix", "bngblaster+unix"])
+@on_virtual_clock
+async def test_a_peer_has_so_many_connections_and_others_wait_for_an_end(short_path: Path, wire: str) -> None:
+    async with served(short_path, access(limits={"peer": {"connections": 2}})) as site:
+        place = f"{wire}:{short_path}/{wire}"
+        held = [await asyncio.open_unix_connection(short_path / wire) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        with pytest.raises(bridle.BridleError, match="too many connections: at most 2 of one peer"):
+            async with bridle.connect_async(place) as client:
+                await client.call("look")
+        held[0][1].close()
+        await held[0][1].wait_closed()
+        await asyncio.sleep(0.1)
+        assert (await site.ask("look", wire=wire)).result == 0
+        held[1][1].close()
+        await held[1][1].wait_closed()
+
+
+@on_virtual_clock
+async def test_over_http_a_connection_too_many_is_answered_429(short_path: Path) -> None:
+    port = free_port()
+    limits = access(limits={"peer": {"connections": 1}})
+    async with served(short_path, limits, f"http://127.0.0.1:{port}"):
+        async with web(port) as connection:
+            assert (await connection.ask("look")).status == 200
+            async with web(port) as other:
+                assert (await other.reader.read()).startswith(b"HTTP/1.0 429 ")  # nothing was asked yet
+            assert (await connection.ask("look")).status == 200
+        await asyncio.sleep(0.1)
+        async with web(port) as connection:
+            assert (await connection.ask("look")).status == 200
+
+
+@on_virtual_clock
+async def test_connections_are_limited_from_the_change_of_the_configuration_on(short_path: Path) -> None:
+    async with served(short_path, {}) as site:
+        limits = access(limits={"peer": {"connections": 1}})
+        assert (await site.ask("config-set", {"Safe": limits})).result == 0
+        _, held = await asyncio.open_unix_connection(short_path / "unix")
+        await asyncio.sleep(0.1)
+        assert (await site.ask("look", wire="binrpc+unixd")).result == 0  # no connection
+        assert "too many connections" in str((await site.ask("look")).text)
+        held.close()
+        await held.wait_closed()
+        await asyncio.sleep(0.1)
+        assert (await site.ask("config-set", {"Safe": {}})).result == 0
+        opened = [await asyncio.open_unix_connection(short_path / "unix") for _ in range(3)]
+        assert (await site.ask("look")).result == 0
+        for _, writer in opened:
+            writer.close()
+            await writer.wait_closed()
+
+
+@on_virtual_clock
+async def test_failed_log_ins_cost_what_the_limits_say_and_outlast_other_changes(short_path: Path) -> None:
+    port = free_port()
+    control: JSON = {
+        "socket-type": "http",
+        "socket-address": "127.0.0.1",
+        "socket-port": port,
+        "authentication": {"type": "basic", "clients": [{"user": "ann", "password": "s3cret"}]},
+    }
+    settings = access(limits={"failed-logins": {"free": 1, "delay": 3600, "longest-delay": 3600}})
+    configuration = {"control-sockets": [control], **settings}
+
+    def header(password: str) -> str:
+        return f"Authorization: Basic {base64.b64encode(f'ann:{password}'.encode()).decode()}\r\n"
+
+    async with served(short_path, configuration) as site, web(port) as connection:
+        statuses = [
+            (await connection.post(encode("look"), header(one))).status for one in ("a", "b", "s3cret")
+        ]
+        assert statuses == [401, 401, 429]
+        changed = {**configuration, "label": "new"}
+        assert (await site.ask("config-set", {"Safe": changed})).result == 0
+        assert (await connection.post(encode("look"), header("s3cret"))).status == 429
+        anew = access(limits={"failed-logins": {"free": 9}})
+        assert (await site.ask("config-set", {"Safe": {"control-sockets": [control], **anew}})).result == 0
+        assert (await connection.post(encode("look"), header("s3cret"))).status == 200
+
+
+# Roles that depend on more than the peer.
+
+
+@on_virtual_clock
+async def test_a_hook_says_which_role_a_peer_has_now(short_path: Path) -> None:
+    policy: JSON = {
+        "assign-role-method": "custom-value",
+        "roles": [{"name": "night", "accept-commands": {"commands": ["unlock"]}}],
+    }
+    async with served(short_path, {"access": policy}) as site:
+        assert (await site.ask("unlock")).result == 403
+        said: list[str | None] = ["night"]
+
+        def value(command: bridle.Command) -> str | None:
+            if said[0] == "fail":
+                raise RuntimeError("no idea")
+            return said[0]
+
+        site.safe.manager.assign_value(value)
+        for now, result in (("night", 0), (None, 403), ("night", 0), ("day", 403), ("fail", 403)):
+            said[0] = now
+            assert (await site.ask("unlock")).result == result
+        site.safe.manager.remove_hook(value)
+        assert (await site.ask("unlock")).result == 403
+
+
+@on_every_loop
+async def test_reads_are_left_out_of_the_audit_where_it_says_so(short_path: Path) -> None:
+    file = short_path / "audit.jsonl"
+    everything: JSON = {"name": "operator", "accept-commands": "ALL"}
+    configuration = access(everything, audit={"file": str(file), "reads": False})
+    async with served(short_path, configuration), bridle.connect_async(f"unix:{short_path}/unix") as client:
+        for name in ("look", "look", "unlock", "look"):
+            assert (await client.execute(name)).result == 0
+    assert [line.get("command") for line in lines(file)] == [None, "unlock"]

@@ -350,6 +350,23 @@ def test_a_context_takes_back_the_last_first() -> None:
     context.undo()
 
 
+def test_a_plugin_says_what_roles_are_assigned_by_while_it_is_loaded(folder: Folder) -> None:
+    def library(name: str, value: object) -> str:
+        return folder.write(
+            name,
+            f"def load(context, parameters):\n    context.assign_value(lambda command: {value!r})\n",
+        )
+
+    asked = bridle.Command("any")
+    assert folder.manager.custom_value(asked) is None
+    folder.load(library("a.py", None), library("b.py", "night"), library("c.py", "day"))
+    assert folder.manager.custom_value(asked) == "night"
+    folder.load(library("d.py", "day"))
+    assert folder.manager.custom_value(asked) == "day"
+    folder.load()
+    assert folder.manager.custom_value(asked) is None
+
+
 def test_settings_are_compared_by_what_they_hold() -> None:
     assert PluginSettings("a.py") == PluginSettings("a.py", {})
     assert msgspec.structs.replace(PluginSettings("a.py"), parameters={"x": 1}) != PluginSettings("a.py")

@@ -1,8 +1,8 @@
 """Whatever is sent over whichever channel: no command runs without the leave of the role of who sent it.
 
-A daemon on channels of all kinds, and an agent in front of others, take commands in odd spellings from several
-users while their roles change. What ran is held against a second evaluator of the roles, for that very user,
-service, name and arguments; and what is well-formed and allowed has to run.
+A daemon on channels of all kinds, and an agent in front of others, take commands in odd spellings from
+several users while their roles change. What ran is held against a second evaluator of the roles, for that
+very user, service, name and arguments; and what is well-formed and allowed has to run.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import json
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -32,7 +33,7 @@ from bridle.testing.clock import VirtualClockLoop
 from bridle.wire.binrpc_client import encode_request
 from bridle.wire.binrpc_records import Struct
 from tests.support.programs import free_port, short_directory
-from tests.support.role_rules import COMMANDS, LISTS, NAMES, naive_decision, named, roles
+from tests.support.role_rules import COMMANDS, LISTS, NAMES, argued, naive_decision, named, roles
 
 ABSENT = -100
 ME = os.getuid()
@@ -126,7 +127,7 @@ def role_name(assign: Sequence[Any], sender: Sender, service: str) -> str:
     return ""
 
 
-def allowed(access: dict[str, Any], sender: Sender, service: str, name: str, body: dict[str, Any]) -> bool:
+def allowed(access: dict[str, Any], sender: Sender, service: str, name: str, body: Mapping[str, Any]) -> bool:
     """Whether a configuration lets somebody run a command."""
     assigned = role_name(access["assign"], sender, service)
     known = {one["name"]: one for one in access["roles"]}
@@ -156,8 +157,30 @@ assignments = st.permutations(
 ).flatmap(lambda some: st.tuples(*some))
 
 
+# Most roles that chance makes let nobody do anything; these let some do something.
+telling = st.one_of(
+    st.builds(lambda one: {"accept-commands": one}, argued),
+    st.builds(lambda one: {"accept-commands": {"not": one}}, argued),
+    st.builds(lambda one: {"reject-commands": one, "other-commands": "accept"}, argued),
+    st.builds(
+        lambda one: {"accept-commands": "ALL", "reject-commands": one, "list-match-first": "reject"}, argued
+    ),
+    st.builds(
+        lambda one, other: {"accept-commands": {"and": [{"service": one}, other]}},
+        st.lists(st.sampled_from(["", *SERVICES]), min_size=1, max_size=3),
+        st.sampled_from(["ALL", "READ", "WRITE"]),
+    ),
+    st.builds(
+        lambda some: {"accept-commands": {"commands": some}},
+        st.lists(st.sampled_from(NAMES), min_size=1, max_size=3),
+    ),
+    st.builds(lambda one: {"accept-commands": one}, st.sampled_from(["ALL", "READ", "WRITE"])),
+)
+likely = st.one_of(telling, telling, telling, roles)
+
+
 def named_role(name: str) -> st.SearchStrategy[dict[str, Any]]:
-    return roles.map(lambda role: {"name": name, **role})
+    return likely.map(lambda role: {"name": name, **role})
 
 
 accesses = st.builds(
@@ -172,8 +195,8 @@ accesses = st.builds(
     assignments,
     st.tuples(*map(named_role, ("local", "ann", "net"))),
     named,
-    roles,
-    roles,
+    likely,
+    likely,
 )
 
 # What is sent. A message is a text, and what it is where it is well-formed.
@@ -184,7 +207,7 @@ class Message(NamedTuple):
 
     text: str
     name: str | None = None
-    body: dict[str, Any] = {}
+    body: Mapping[str, Any] = MappingProxyType({})
     services: tuple[str, ...] = ()
 
 
@@ -202,15 +225,25 @@ SPELLED += [
 gaps = st.sampled_from(["", " ", '/* "n": 5 */', "# n\n", "// {\n", "\n", "\t"])
 keys = st.sampled_from(['"n"', '"file"', '"deep"', '"\\u006e"', '"fil\\u0065"', '"N"', '"n "', '"n\\u0000"'])
 items = st.sampled_from(
-    ["0", "5", "9", "-1", "4294967301", "5.0", "5e0", "null", "true", "[5]", "[]", '"5"', '"/a/x"', '"/b"']
-    + [
-        '"/a/../b"',
-        '"/a/\\u0062/c"',
-        '{"n":1}',
-        '{"n":2,"n":0}',
-        '{"\\u006e":3}',
-        '{"n":true}',
-        '"/a/b\\u0000"',
+    [
+        *(
+            "0",
+            "5",
+            "9",
+            "-1",
+            "4294967301",
+            "5.0",
+            "5e0",
+            "null",
+            "true",
+            "[5]",
+            "[]",
+            '"5"',
+            '"/a/x"',
+            '"/b"',
+        ),
+        *('"/a/../b"', '"/a/\\u0062/c"', '"/a/b\\u0000"', '{"n":1}', '{"n":2,"n":0}', '{"\\u006e":3}'),
+        *('"/b"', '{"n":true}', '{"n":"1"}', '{"n":4294967297}'),
     ]
 )
 members = st.lists(st.builds("{2}{0}{2}:{2}{1}".format, keys, items, gaps), max_size=4)
@@ -564,7 +597,8 @@ class AccessMachine(RuleBasedStateMachine):
         for user, message in some:
             sender = Sender("http", None if bare else user)
             body = message.text.encode()
-            head = f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{FIELD.get(user, '')}"
+            head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            head += FIELD.get(user, "")
             data += f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
             if bare or user in PASSWORDS:
                 self.senders.append(sender)
@@ -653,7 +687,7 @@ def _sender(peer: Peer) -> Sender:
     return Sender(peer.transport, peer.user)
 
 
-def _seen(body: dict[str, Any]) -> dict[str, Any]:
+def _seen(body: Mapping[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in body.items() if item not in (None, "", {}, ABSENT)}
 
 
@@ -668,7 +702,7 @@ async def _turns() -> None:
 
 TestAccess = pytest.mark.timeout(240)(AccessMachine.TestCase)
 TestAccess.settings = settings(
-    max_examples=25,
+    max_examples=40,
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

@@ -117,11 +117,7 @@ def naive(rule: Any, lists: dict[str, Any], name: str, service: str, body: Any) 
             return every(body.get("file"), lambda file: lies_under(file, folder))
         case {"argument": ["deep", "n"], "one-of": some}:
             deep = body.get("deep")
-            kinds = {type(one) for one in some}
-            return every(
-                deep.get("n") if isinstance(deep, dict) else None,
-                lambda n: any(type(one) is type(n) and one == n for one in some) if type(n) in kinds else 0.5,
-            )
+            return every(deep.get("n") if isinstance(deep, dict) else None, lambda n: is_one_of(n, some))
     raise AssertionError(rule)
 
 
@@ -130,6 +126,15 @@ def every(value: Any, check: Any) -> float:
         return float(check(value))
     verdicts = {float(check(one)) for one in value}
     return verdicts.pop() if len(verdicts) == 1 else 0.5
+
+
+def is_one_of(n: Any, some: list[Any]) -> float:
+    if type(n) not in {type(one) for one in some}:
+        return 0.5
+    if any(type(one) is type(n) and one == n for one in some):
+        return 1
+    # A boolean may come to stand for an integer, and an integer may be cut.
+    return 0.5 if int(n) in map(int, some) or not -(2**31) <= n < 2**32 else 0
 
 
 def lies_under(file: Any, folder: str) -> float:

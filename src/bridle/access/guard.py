@@ -198,7 +198,7 @@ class Guard:
             raise
         if not isinstance(outcome, Response):
             return self._later(self._ticket(command, role, began), outcome)
-        if audit is not None and audit.settings.reads:
+        if audit is not None:
             seconds, request = self._clock() - began, command.request_id or None
             audit.record(command, "read", outcome.result, seconds, peer=known[2], request=request)
         if role.reads_secrets and not role.rules.filters:
