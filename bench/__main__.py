@@ -13,6 +13,7 @@ from bench.large import large
 from bench.libqb import libqb
 from bench.load import LoadError, build
 from bench.machine import Cores, description, version
+from bench.pacemaker import pacemaker
 from bench.report import as_json, markdown
 from bench.scenarios import connect, daemon, forward, keep, local
 from bench.single import importing, memory, one_shot
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, Callable[[Session], None]] = {
     "ctl": ctl,
     "bng": bng,
     "libqb": libqb,
+    "pacemaker": pacemaker,
 }
 
 PEERS = ("kea-dhcp4", "kea-ctrl-agent")
