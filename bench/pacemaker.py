@@ -47,6 +47,7 @@ ATTRIBUTE, VALUE = "shape", "round"
 CONNECT_SECONDS = 10.0
 """How long a daemon that runs may take to be connected to: it takes a millisecond."""
 
+# The CIB manager's cib_sync_call: the answer is the response, not an event.
 _SYNCHRONOUS = 0x1000
 
 Transport = Literal["shm", "socket"]
@@ -133,8 +134,8 @@ def _on(transport: Transport, session: Session) -> None:
         if program is None:
             return
         clusters = {OURS: Cluster(empty, program), PACEMAKER: Cluster(full)}
-        # Both are asked in the real one's layout of headers; ours answers in that of the question.
-        layout = [cluster.where.inside(_prepare) for cluster in clusters.values()][-1]
+        empty.inside(_prepare)
+        layout = full.inside(_prepare)  # ours answers in that of the question
         for question in QUESTIONS:
             load = _load(question, directory, layout)
             runs = _alternate(stage, clusters, question, load)
