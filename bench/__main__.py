@@ -14,6 +14,7 @@ from bench.large import large
 from bench.libqb import libqb
 from bench.load import LoadError, build
 from bench.machine import Cores, description, version
+from bench.pacemaker import pacemaker
 from bench.report import as_json, markdown
 from bench.scenarios import connect, daemon, forward, keep, local
 from bench.single import importing, memory, one_shot
@@ -37,6 +38,7 @@ SCENARIOS: dict[str, Callable[[Session], None]] = {
     "bng": bng,
     "libqb": libqb,
     "access": access,
+    "pacemaker": pacemaker,
 }
 
 PEERS = ("kea-dhcp4", "kea-ctrl-agent")

@@ -41,7 +41,11 @@ class LibqbLoad(Load):
         """The generator's command line."""
         warmup = self.seconds / 10 if self.warmup is None else self.warmup
         words = [f"--depth={self.depth}", f"--seconds={self.seconds}", f"--warmup={warmup}"]
-        return [str(BINARY), address, *words, f"--size={self.size}", f"--channel={self.channel}"]
+        return [str(BINARY), address, *words, f"--channel={self.channel}", *self.asked()]
+
+    def asked(self) -> list[str]:
+        """The words that say what a request is."""
+        return [f"--size={self.size}"]
 
 
 class OurEcho(Program):
@@ -62,7 +66,7 @@ def libqb(session: Session) -> None:
     if absent:
         session.note(f"libqb: not installed: {', '.join(absent)}")
         return
-    _build()
+    build_client()
     for transport in (Transport.SHM, Transport.SOCKET):
         with Stage(session) as stage:
             services: dict[str, OurEcho | CServer | None] = {
@@ -82,8 +86,12 @@ def libqb(session: Session) -> None:
                 session.add(Figure("libqb", f"{place}: {what}", "answers/s", "more", *figures, "", LIBQB))
 
 
-def _build() -> None:
-    """Compile the generator where one of its sources is newer than its binary."""
+def build_client() -> None:
+    """Compile the generator where one of its sources is newer than its binary.
+
+    Raises:
+        LoadError: the compiler complains.
+    """
     if BINARY.exists() and BINARY.stat().st_mtime >= max(path.stat().st_mtime for path in SOURCES):
         return
     BINARY.parent.mkdir(exist_ok=True)

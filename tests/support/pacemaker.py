@@ -102,6 +102,11 @@ class Sandbox:
             raise failure[0]
         return result[0]
 
+    @property
+    def entering(self) -> list[str]:
+        """The words before a command that have it run where :meth:`inside` runs functions."""
+        return ["nsenter", f"--target={self._first}", "--net", "--mount", "--"]
+
     def pid_of(self, program: str) -> int | None:
         """The process of a program inside; None where none runs. It is looked for from outside."""
         namespace = Path(f"/proc/{self._first}/ns/pid").readlink()

@@ -9,6 +9,7 @@ which nobody can turn back; we write what XML has for that.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -38,6 +39,10 @@ _ATTRIBUTE = {
 # The characters that XML 1.0 leaves out, as they stand in UTF-8.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
 _NAME = re.compile(r"[^\W\d][\w:.-]*")
+# Most values hold none of these, and looking costs less than translating.
+_SPECIAL = re.compile("[&<>\"'\n\r\t]")
+# Names that were looked at: some hundred are in use, and others come from peers.
+_NAMES = 4096
 _TEXT = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord("\r"): "&#13;"}
 
 
@@ -139,16 +144,23 @@ def write_xml(document: Xml) -> bytes:
     return text
 
 
+@functools.lru_cache(_NAMES)
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
 def _write(part: Xml, pieces: list[str], depth: int) -> None:
     if depth > DEPTH_LIMIT:
         raise LocalProtocolError(f"the XML is nested too deeply: more than {DEPTH_LIMIT} elements")
-    if not _NAME.fullmatch(part.tag):
+    if not _is_name(part.tag):
         raise LocalProtocolError(f"no element can be called {part.tag!r}")
     pieces.append(f"<{part.tag}")
     for name, value in part.attrib.items():
-        if not _NAME.fullmatch(name):
+        if not _is_name(name):
             raise LocalProtocolError(f"no attribute can be called {name!r}")
-        pieces.append(f' {name}="{value.translate(_ATTRIBUTE)}"')
+        if _SPECIAL.search(value):
+            value = value.translate(_ATTRIBUTE)
+        pieces.append(f' {name}="{value}"')
     if part.text or len(part):
         pieces.append(">")
         if part.text:
