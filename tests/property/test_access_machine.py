@@ -709,7 +709,9 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-TestAccess = pytest.mark.timeout(240)(AccessMachine.TestCase)
+TestAccess = pytest.mark.timeout(240)(
+    pytest.mark.filterwarnings("ignore:Generating overly large repr")(AccessMachine.TestCase)
+)
 TestAccess.settings = settings(
     max_examples=25,
     stateful_step_count=15,
