@@ -29,13 +29,15 @@ from bridle.agent.agent import Agent
 from bridle.core.messages import Command, Peer
 from bridle.daemon.document import Document
 from bridle.daemon.running import Running
-from bridle.testing.clock import VirtualClockLoop
 from bridle.wire.binrpc_client import encode_request
 from bridle.wire.binrpc_records import Struct
 from tests.support.programs import free_port, short_directory
 from tests.support.role_rules import COMMANDS, LISTS, NAMES, argued, naive_decision, named, roles
 
 ABSENT = -100
+ATTEMPTS = 5
+SECONDS = 60.0
+"""How long an answer may take on a machine that others use as well."""
 ME = os.getuid()
 PASSWORDS = {"ann": "a", "bob": "b"}
 SERVICES = {"dhcp4": "unix", "d2": "http", "kam": "binrpc+unix", "bng": "bngblaster+unix", "txt": "fifo+unix"}
@@ -415,15 +417,22 @@ class AccessMachine(RuleBasedStateMachine):
 
     @initialize(access=accesses, hooked=st.booleans())
     def start(self, access: dict[str, Any], hooked: bool) -> None:
-        self.runner = asyncio.Runner(loop_factory=VirtualClockLoop)
+        self.runner = asyncio.Runner()
         self.exits = contextlib.ExitStack()
         self.folder = self.exits.enter_context(short_directory())
         self.access = access
         self.senders: list[Sender] = []
         self.expected: Counter[tuple[str, str, str, str]] = Counter()
-        self.open = contextlib.AsyncExitStack()
         self.hooked: list[Ran] = []
-        self.runner.run(self._serve(hooked))
+        for attempt in range(ATTEMPTS):
+            self.open = contextlib.AsyncExitStack()
+            try:
+                self.runner.run(self._serve(hooked))
+                break
+            except bridle.EndpointError:  # a port that was free a moment ago
+                self.runner.run(self.open.aclose())
+                if attempt == ATTEMPTS - 1:
+                    raise
 
     async def _serve(self, hooked: bool) -> None:
         folder = self.folder
@@ -622,7 +631,7 @@ class AccessMachine(RuleBasedStateMachine):
                 writer.write(data[start : start + size])
                 await asyncio.sleep(0)
             writer.write_eof()
-            async with asyncio.timeout(600):
+            async with asyncio.timeout(SECONDS):
                 await reader.read()
         writer.close()
         with contextlib.suppress(OSError):
@@ -640,7 +649,7 @@ class AccessMachine(RuleBasedStateMachine):
                 with contextlib.suppress(OSError):
                     await loop.sock_sendto(sock, data or b"\0", place)
             await loop.sock_sendto(sock, encode_request(0x777777, "core.version", []), place)
-            async with asyncio.timeout(600):
+            async with asyncio.timeout(SECONDS):
                 while b"\x77\x77\x77" not in await loop.sock_recv(sock, 65536):
                     pass
         await _turns()
@@ -651,7 +660,7 @@ class AccessMachine(RuleBasedStateMachine):
             os.write(descriptor, data)
         finally:
             os.close(descriptor)
-        await asyncio.sleep(30)  # what is half there is dropped by then
+        await _turns()
 
     # What must hold.
 
@@ -700,9 +709,11 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-TestAccess = pytest.mark.timeout(240)(AccessMachine.TestCase)
+TestAccess = pytest.mark.timeout(240)(
+    pytest.mark.filterwarnings("ignore:Generating overly large repr")(AccessMachine.TestCase)
+)
 TestAccess.settings = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
