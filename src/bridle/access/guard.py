@@ -170,7 +170,7 @@ class Guard:
             return run(command)
         definition = (definitions or self._definitions)(command.name)
         known = self._peers.get(id(command.peer))
-        if known is not None and known[0] is command.peer and self._limits is None:
+        if known is not None and known[0] is command.peer:
             # What was decided before about a command that reads, whatever its arguments.
             quick = self._quick.get((known[1].name, command.name))
             if quick is not None and quick[0] is definition and quick[1] is known[1]:
@@ -190,23 +190,33 @@ class Guard:
         return self._later(ticket, outcome)
 
     def _run_again(self, command: Command, run: Execute, known: _Known) -> Outcome:
-        role, audit, began = known[1], self.audit, self._clock()
+        role, limits, audit, began = known[1], self._limits, self.audit, self._clock()
+        admission = None
+        if limits is not None:
+            entered = self._enter(limits, command, role, None)
+            if isinstance(entered, Excess):
+                return self._refuse(command, "read", entered.response(), role, None, entered.text)
+            admission = entered
         try:
             outcome = run(command)
         except BaseException:
-            self.abandon(self._ticket(command, role, began))
+            self.abandon(self._ticket(command, role, began, admission))
             raise
         if not isinstance(outcome, Response):
-            return self._later(self._ticket(command, role, began), outcome)
+            return self._later(self._ticket(command, role, began, admission), outcome)
+        if limits is not None and admission is not None:
+            limits.leave(admission)
         if audit is not None:
             seconds, request = self._clock() - began, command.request_id or None
             audit.record(command, "read", outcome.result, seconds, peer=known[2], request=request)
         if role.reads_secrets and not role.rules.filters:
             return outcome
-        return self._shown(self._ticket(command, role, began), outcome)
+        return self._shown(self._ticket(command, role, began, None), outcome)
 
-    def _ticket(self, command: Command, role: Role, began: float) -> Ticket:
-        return Ticket(command, "read", None, began, self._policy, role, self.audit, None, None)
+    def _ticket(self, command: Command, role: Role, began: float, admission: Admission | None) -> Ticket:
+        return Ticket(
+            command, "read", None, began, self._policy, role, self.audit, self._limits, admission
+        )
 
     async def _write(self, ticket: Ticket, run: Execute) -> Response:
         refusal = await self.intend(ticket)
@@ -302,7 +312,7 @@ class Guard:
         self, limits: Limits, command: Command, role: Role | None, size: int | None
     ) -> Admission | Excess:
         name = role.name if role is not None else None
-        if size is None and isinstance(command.body, msgspec.Raw):
+        if size is None and limits.bounds_sizes and isinstance(command.body, msgspec.Raw):
             size = len(bytes(command.body))
         if size is not None:
             excess = limits.check_size(size, name)

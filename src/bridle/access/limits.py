@@ -158,6 +158,9 @@ class Limits:
         self._clock = clock
         self._peers: OrderedDict[str, _State] = OrderedDict()
         self._roles = {name: _State(limit, clock()) for name, limit in settings.roles.items()}
+        bounds = [settings.peer, *settings.roles.values()]
+        self.bounds_sizes: bool = any(limit.body_size for limit in bounds)
+        """Whether anybody's bodies have a limit."""
 
     @property
     def peers(self) -> int:
