@@ -202,7 +202,7 @@ def test_a_file_of_tokens_is_read(tmp_path: Path, where: str) -> None:
     known = read(given)
     assert known.required
     assert known.challenge == 'Bearer realm="kea-control-agent"'
-    assert known.vouch(f"Bearer {token}", "192.0.2.1") == Verdict("ci", "reader")
+    assert known.vouch(f"Bearer {token}", "192.0.2.1") == Verdict("ci", "reader", "ci")
     assert known.vouch(header("ci:"), "192.0.2.1") == NOBODY
 
 

@@ -17,6 +17,7 @@ from tests.support.loops import LOOPS
 from tests.support.servers import WIRES, Site
 
 on_unix = pytest.mark.parametrize("site", ["unix"], indirect=True)
+on_ports = pytest.mark.parametrize("site", ["http", "https"], indirect=True)
 on_http = pytest.mark.parametrize("site", ["http", "http+unix", "https"], indirect=True)
 on_ports = pytest.mark.parametrize("site", ["http", "https"], indirect=True)
 on_tls = pytest.mark.parametrize("site", ["https"], indirect=True)

@@ -7,7 +7,7 @@ import pytest
 from bridle import JSON, Command, CommandError, CommandManager, Response
 from bridle.access.basic import BasicAuthentication
 from bridle.server import HttpSettings
-from tests.client.conftest import Connect, on_http
+from tests.client.conftest import Connect, on_http, on_ports
 from tests.support.servers import Site, Step, answer, signal, take, until_it_leaves
 
 
@@ -305,7 +305,7 @@ def test_credentials_are_sent(
         assert [client.call("add", [number]) for number in range(3)] == [10, 11, 12]
 
 
-@on_http
+@on_ports
 def test_credentials_may_be_in_the_url(
     site: Site, connect: Connect, manager: CommandManager, guarded: HttpSettings
 ) -> None:
@@ -314,7 +314,7 @@ def test_credentials_may_be_in_the_url(
         assert connect(url).call("add", [1]) == 11
 
 
-@on_http
+@on_ports
 def test_credentials_that_are_given_win_over_those_of_the_url(
     site: Site, connect: Connect, manager: CommandManager, guarded: HttpSettings
 ) -> None:
