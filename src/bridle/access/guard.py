@@ -214,9 +214,7 @@ class Guard:
         return self._shown(self._ticket(command, role, began, None), outcome)
 
     def _ticket(self, command: Command, role: Role, began: float, admission: Admission | None) -> Ticket:
-        return Ticket(
-            command, "read", None, began, self._policy, role, self.audit, self._limits, admission
-        )
+        return Ticket(command, "read", None, began, self._policy, role, self.audit, self._limits, admission)
 
     async def _write(self, ticket: Ticket, run: Execute) -> Response:
         refusal = await self.intend(ticket)
