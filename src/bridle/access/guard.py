@@ -105,7 +105,9 @@ class Guard:
         self._policy: Policy | None = None
         self._limits: Limits | None = None
         self._active = False
+        # Peers that are connected, and such as are just like others: clients come again and again.
         self._peers: dict[int, _Known] = {}
+        self._alike: dict[Peer, _Known] = {}
         self._quick: dict[tuple[str, str], tuple[CommandDefinition | None, Role]] = {}
 
     @property
@@ -147,6 +149,7 @@ class Guard:
         self.settings, self.audit, self._policy = settings, audit, settings.policy
         self._active = bool(settings.policy or self._limits or audit)
         self._peers.clear()
+        self._alike.clear()
         self._quick.clear()
         self.asks_groups = settings.policy is not None and settings.policy.asks_groups
         if self.asks_groups and self.on_asking_groups is not None:
@@ -170,7 +173,9 @@ class Guard:
             return run(command)
         definition = (definitions or self._definitions)(command.name)
         known = self._peers.get(id(command.peer))
-        if known is not None and known[0] is command.peer:
+        if known is None or known[0] is not command.peer:
+            known = self._alike.get(command.peer)
+        if known is not None:
             # What was decided before about a command that reads, whatever its arguments.
             quick = self._quick.get((known[1].name, command.name))
             if quick is not None and quick[0] is definition and quick[1] is known[1]:
@@ -291,11 +296,16 @@ class Guard:
         known = self._peers.get(id(peer))
         if known is not None and known[0] is peer:
             return known[1]
-        role = policy.role_of(peer)
+        known = self._alike.get(peer)
+        if known is None:
+            role = policy.role_of(peer)
+            if len(self._alike) >= _PEERS:
+                self._alike.clear()
+            known = self._alike[peer] = (peer, role, _with_role(peer, role))
         if len(self._peers) >= _PEERS:
             self._peers.clear()
-        self._peers[id(peer)] = (peer, role, _with_role(peer, role))
-        return role
+        self._peers[id(peer)] = (peer, known[1], known[2])
+        return known[1]
 
     def _custom_of(self, policy: Policy, command: Command) -> str | None:
         if self._custom is None or not policy.asks_plugins:
