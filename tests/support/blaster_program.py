@@ -38,8 +38,9 @@ def main() -> None:
 
 def serve(path: str, settings: dict[str, object]) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(path)
+        listener.bind(f"{path}.new")
         listener.listen(64)
+        os.rename(f"{path}.new", path)  # noqa: PTH104 - whoever sees it can connect
         while True:
             connection, _ = listener.accept()
             with connection:

@@ -47,6 +47,7 @@ _VOLATILE = frozenset(
         "last-granted",
         "last-rc-change",
         "num_updates",
+        "queue-time",
         "transition-key",
         "transition-magic",
         "update-client",
