@@ -212,8 +212,10 @@ class Ring:
             if self._closing:
                 return
             self._closing = True
-            if self._places[_REFERENCES]:
-                self._places[_REFERENCES] -= 1
+            # Looked at once: the other side counts down at the same time.
+            references = self._places[_REFERENCES]
+            if references:
+                self._places[_REFERENCES] = references - 1
             if self._waiting:
                 self._places[_SHARING] = SHARED
                 semaphore.post(self._semaphore)
