@@ -22,7 +22,7 @@ from bridle import JSON, Command, ConfigurationError, Peer
 from bridle.access import audit as audit_module
 from bridle.access import audit_file
 from bridle.access.audit import COMMIT_TIMEOUT, GATHER, RETRY, Audit
-from bridle.access.audit_lines import ARGUMENTS_LIMIT, TEXT_LIMIT, Composer, Entry, Redactor
+from bridle.access.audit_lines import ARGUMENTS_LIMIT, GENESIS, TEXT_LIMIT, Composer, Entry, Redactor, chained
 from bridle.access.audit_settings import AuditSettings, read_audit
 from bridle.testing import run
 from tests.support.audits import events, lines, texts, unredacted, written
@@ -103,8 +103,9 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 async def test_a_line_says_who_did_what_with_which_result(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     command = Command("config-set", msgspec.Raw(b'{"a": [1, 2.5, null]}'), PEER, services=("dhcp4", "d2"))
+    command = msgspec.structs.replace(command, request_id="r-17")
     async with opened(path) as audit:
-        assert await audit.commit(command, "write", 1, 0.0123456, request="r-17")
+        assert await audit.commit(command, "write", 1, 0.0123456)
     line = lines(path)[1]
     assert line.pop("time").endswith("Z")
     assert line.pop("digest")
@@ -131,11 +132,12 @@ async def test_a_line_says_who_did_what_with_which_result(tmp_path: Path) -> Non
 
 def composed(command: Command, **settings: Any) -> dict[str, Any]:
     """What the line of a command says."""
-    from bridle.access.audit_lines import Clock, render
-
-    compose = Composer(settings.pop("redact", unredacted), lambda: 1_700_000_000_123_456_789, **settings)
-    line = compose.line(command, "read", command.peer, 0, 0.5, None, None)
-    found: dict[str, Any] = json.loads(render(line, Clock()))
+    composer = Composer(settings.pop("redact", unredacted), **settings)
+    origin, arguments = composer.origin(command, "read", command.peer), composer.arguments(command)
+    line = (1_700_000_000_123_456_789, origin, arguments, 0, 0.5, command.request_id, "")
+    data, digest = chained([line], 0, GENESIS, b"")
+    found: dict[str, Any] = json.loads(data)
+    assert (found.pop("n"), found.pop("digest")) == (1, digest.hex())
     return found
 
 
@@ -196,10 +198,10 @@ def test_a_peer_cannot_make_lines_long_by_names() -> None:
 def test_names_that_peers_make_up_do_not_fill_the_memory() -> None:
     from bridle.access.audit_lines import ORIGINS
 
-    compose = Composer(unredacted)
+    composer = Composer(unredacted)
     for number in range(2 * ORIGINS + 10):
-        compose.line(Command(f"x{number}"), "read", PEER, 0, 0.0, None, None)
-    assert len(compose._origins) <= ORIGINS
+        composer.origin(Command(f"x{number}"), "read", PEER)
+    assert len(composer._origins) <= ORIGINS
 
 
 # When it is written
@@ -255,7 +257,8 @@ async def test_commands_that_wait_at_the_same_time_share_a_sync(tmp_path: Path, 
 async def test_an_intent_is_on_the_disk_before_its_command_is_done(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     async with opened(path, intents=True) as audit:
-        assert await audit.intend(change(), "write", request="r-1")
+        command = msgspec.structs.replace(change(), request_id="r-1")
+        assert await audit.intend(command, "write")
         intent = lines(path)[1]
         assert (intent["event"], intent["command"], intent["request"]) == ("intent", "change", "r-1")
         assert "result" not in intent

@@ -146,13 +146,13 @@ def test_without_the_key_nobody_makes_a_line_that_is_right(tmp_path: Path) -> No
     path = tmp_path / "audit.jsonl"
     key = b"k" * 32
     file = written(path, 2, key=key)
-    forged, digest = chained(b'{"time":"x","command":"y"}', 4, bytes.fromhex(file.head.digest), b"")
+    forged, digest = chained([b'{"time":"x","command":"y"}'], 3, bytes.fromhex(file.head.digest), b"")
     path.write_bytes(path.read_bytes() + forged)
     assert texts(path, keys=[key]) == ["audit.jsonl:4: line 4 was changed"]
     plain = tmp_path / "plain" / "audit.jsonl"
     plain.parent.mkdir()
     file = written(plain, 2)
-    forged, digest = chained(b'{"time":"x","command":"y"}', 4, bytes.fromhex(file.head.digest), b"")
+    forged, digest = chained([b'{"time":"x","command":"y"}'], 3, bytes.fromhex(file.head.digest), b"")
     plain.write_bytes(plain.read_bytes() + forged)
     assert texts(plain) == []
     assert verify([plain]).digest == digest.hex()

@@ -10,7 +10,7 @@ from bridle import JSON, ConfigurationError, Peer, Result, TooManyError
 from bridle.access import failed_logins as failed_module
 from bridle.access import limits as limits_module
 from bridle.access.failed_logins import FORGET, FailedLogins
-from bridle.access.limits import Admission, Excess, Limit, Limits, LimitSettings, key_of
+from bridle.access.limits import Excess, Limit, Limits, LimitSettings, Turnstile, key_of
 from bridle.access.limits_settings import read_limits
 
 ALICE = Peer(transport="http", address="192.0.2.1", user="alice")
@@ -43,7 +43,7 @@ def run(limits: Limits, peer: Peer, role: str | None = None) -> Excess | None:
     admitted = limits.enter(peer, role)
     if isinstance(admitted, Excess):
         return admitted
-    limits.leave(admitted)
+    admitted.leave()
     return None
 
 
@@ -125,29 +125,25 @@ def test_the_answer_says_how_long_to_wait(clock: Clock) -> None:
 def test_commands_in_flight_are_bounded_until_they_end(clock: Clock) -> None:
     bounded = limits(clock, in_flight=2)
     first, second = bounded.enter(ALICE), bounded.enter(ALICE)
-    assert isinstance(first, Admission)
-    assert isinstance(second, Admission)
+    assert isinstance(first, Turnstile)
+    assert isinstance(second, Turnstile)
     excess = bounded.enter(ALICE)
     assert isinstance(excess, Excess)
     assert excess.text == "too many commands at the same time: at most 2"
-    assert isinstance(bounded.enter(BOB), Admission)
-    bounded.leave(first)
-    assert isinstance(bounded.enter(ALICE), Admission)
+    assert isinstance(bounded.enter(BOB), Turnstile)
+    first.leave()
+    assert isinstance(bounded.enter(ALICE), Turnstile)
 
 
 def test_connections_are_bounded_until_they_end(clock: Clock) -> None:
     bounded = limits(clock, connections=2)
-    assert [bounded.connect(ALICE), bounded.connect(ALICE)] == [None, None]
-    excess = bounded.connect(ALICE)
-    assert excess is not None
-    assert excess.text == "too many connections: at most 2 of one peer"
-    assert bounded.connect(BOB) is None
-    bounded.disconnect(ALICE)
-    assert bounded.connect(ALICE) is None
-    for _ in range(5):
-        bounded.disconnect(ALICE)
-    bounded.disconnect(Peer(user="nobody"))
-    assert [bounded.connect(ALICE) is None for _ in range(3)] == [True, True, False]
+    leave, _ = (bounded.open_door(ALICE) for _ in range(2))
+    assert bounded.open_door(ALICE) == "too many connections: at most 2 of one peer"
+    assert callable(bounded.open_door(BOB))
+    assert callable(leave)
+    leave()
+    assert callable(bounded.open_door(ALICE))
+    assert isinstance(bounded.open_door(ALICE), str)
 
 
 def test_bodies_are_bounded_by_the_smaller_of_the_peers_and_the_roles_limit(clock: Clock) -> None:
@@ -175,12 +171,12 @@ def test_all_peers_of_a_role_share_its_limits(clock: Clock) -> None:
     assert run(bounded, ALICE, None) is None
     clock.now += 10
     held = bounded.enter(ALICE, "reader")
-    assert isinstance(held, Admission)
+    assert isinstance(held, Turnstile)
     busy = bounded.enter(BOB, "reader")
     assert isinstance(busy, Excess)
     assert "role 'reader' at the same time: at most 1" in busy.text
-    bounded.leave(held)
-    assert isinstance(bounded.enter(BOB, "reader"), Admission)
+    held.leave()
+    assert isinstance(bounded.enter(BOB, "reader"), Turnstile)
 
 
 def test_what_the_role_refuses_does_not_count_for_the_peer(clock: Clock) -> None:
@@ -199,7 +195,7 @@ def test_what_is_known_of_peers_is_bounded_and_those_not_seen_for_longest_go(
     monkeypatch.setattr(limits_module, "PEERS", 10)
     bounded = limits(clock, requests_per_second=0.001, in_flight=5)
     held = bounded.enter(ALICE)
-    assert isinstance(held, Admission)
+    assert isinstance(held, Turnstile)
     for number in range(9):
         assert run(bounded, Peer(user=f"u{number}")) is None
     assert run(bounded, Peer(user="u0")) is not None, "still known"
@@ -209,7 +205,7 @@ def test_what_is_known_of_peers_is_bounded_and_those_not_seen_for_longest_go(
     assert run(bounded, ALICE) is not None, "something is under way: not forgotten"
     assert run(bounded, Peer(user="u0")) is not None, "seen later than others"
     assert run(bounded, Peer(user="u1")) is None, "forgotten, and begun with anew"
-    bounded.leave(held)
+    held.leave()
 
 
 def test_peers_that_are_all_at_work_are_bounded_too(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,8 +51,8 @@ def audit(tmp_path: Path) -> Path:
         audit = await Audit.open(AuditSettings(file=str(path), max_size=600), unredacted)
         for name, access, result, peer, services in COMMANDS:
             arguments = {"ip-address": "192.0.2.7"} if name.startswith("lease") else {"a": "b\x1b[2J"}
-            command = Command(name, arguments, peer, services)
-            assert await audit.commit(command, access, result, 0.0015, request="r-1")
+            command = Command(name, arguments, peer, services, request_id="r-1")
+            assert await audit.commit(command, access, result, 0.0015)
         await audit.close()
 
     asyncio.run(write())

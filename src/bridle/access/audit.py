@@ -26,12 +26,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
+from time import time_ns
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from bridle.access.audit_file import AuditFile, read_key
-from bridle.access.audit_lines import Clock, Composer, Line, Redactor, encode, render
+from bridle.access.audit_lines import Composer, Line, Redactor, encode, write_time
 from bridle.access.audit_settings import AuditSettings
 from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON, Command, Peer, Response
@@ -77,8 +79,7 @@ class Audit:
     ) -> None:
         self.settings: AuditSettings = settings
         self._reads = settings.reads
-        self._compose = composer.line
-        self._clock = Clock()
+        self._composer = composer
         self._file = file
         self._executor = executor
         self._loop = asyncio.get_running_loop()
@@ -119,6 +120,10 @@ class Audit:
             return "the audit is closed"
         return None
 
+    def origin(self, command: Command, access: str, peer: Peer) -> bytes:
+        """What :meth:`record` need not find out again for each command of that name that a peer sends."""
+        return self._composer.origin(command, access, peer)
+
     def record(
         self,
         command: Command,
@@ -127,25 +132,33 @@ class Audit:
         seconds: float,
         *,
         peer: Peer | None = None,
-        request: str | None = None,
-        reason: str | None = None,
+        reason: str = "",
+        origin: bytes = b"",
     ) -> None:
         """Write the line of a command that took so many seconds, soon.
 
-        ``peer`` is who sent it, where more is known by now than the command has; ``request`` the id that the
-        carrier gave the request; ``reason`` why the command was not let through. When the queue is full the
-        line is counted as lost. Where ``reads`` is off, read commands that were let through have none.
+        ``peer`` is who sent it, where more is known by now than the command has; ``reason`` why the command
+        was not let through; ``origin`` what :meth:`origin` made of the three, where it was asked before. When
+        the queue is full the line is counted as lost. Where ``reads`` is off, read commands that were let
+        through have none.
         """
-        if not self._reads and access == "read" and reason is None:
+        if not self._reads and access == "read" and not reason:
             return
-        if not self._append(
-            self._compose(command, access, peer or command.peer, result, seconds, request, reason)
-        ):
-            return
-        if self._timer is None and self._busy is None and not self._failure:
-            self._timer = self._loop.call_later(GATHER, self._start)
+        if command.body is UNSET and origin:
+            arguments, size = b"", 0
+        else:
+            origin = origin or self._composer.origin(command, access, peer or command.peer)
+            arguments = self._composer.arguments(command)
+            size = len(origin) + len(arguments)
+        self._append((time_ns(), origin, arguments, result, seconds, command.request_id, reason), size)
+        if self._timer is None:
+            self._soon()
         elif len(self._lines) == _ENOUGH:
             self._hurry()
+
+    def _soon(self) -> None:
+        if self._busy is None and not self._failure and self._lines:
+            self._timer = self._loop.call_later(GATHER, self._start)
 
     async def commit(
         self,
@@ -155,27 +168,26 @@ class Audit:
         seconds: float,
         *,
         peer: Peer | None = None,
-        request: str | None = None,
-        reason: str | None = None,
+        reason: str = "",
     ) -> bool:
         """Write the line of a command now; True once it is on the disk.
 
         False where it is not: the disk failed, or did not answer within ``COMMIT_TIMEOUT`` seconds. The line
         still waits for the disk to come back, if the queue had room for it.
         """
-        line = self._compose(command, access, peer or command.peer, result, seconds, request, reason)
-        return await self._durable(line)
+        return await self._durable(command, access, result, seconds, peer, reason)
 
-    async def intend(
-        self, command: Command, access: str, *, peer: Peer | None = None, request: str | None = None
-    ) -> bool:
+    async def intend(self, command: Command, access: str, *, peer: Peer | None = None) -> bool:
         """Write that a command is about to be done; True once that is on the disk."""
-        return await self._durable(
-            self._compose(command, access, peer or command.peer, -1, 0.0, request, None)
-        )
+        return await self._durable(command, access, -1, 0.0, peer, "")
 
-    async def _durable(self, line: Line) -> bool:
-        if not self._append(line) or self._failure:
+    async def _durable(
+        self, command: Command, access: str, result: int, seconds: float, peer: Peer | None, reason: str
+    ) -> bool:
+        origin = self._composer.origin(command, access, peer or command.peer)
+        arguments = self._composer.arguments(command)
+        line = (time_ns(), origin, arguments, result, seconds, command.request_id, reason)
+        if not self._append(line, len(origin) + len(arguments)) or self._failure:
             return False
         future: asyncio.Future[bool] = self._loop.create_future()
         self._waiting.append(future)
@@ -234,15 +246,16 @@ class Audit:
             self._timer.cancel()
         self._executor.shutdown(wait=False)
 
-    def _append(self, line: Line) -> bool:
-        if len(self._lines) >= QUEUE_LINES or self._bytes + len(line) > QUEUE_BYTES or self._closed:
+    def _append(self, line: Line, size: int) -> bool:
+        """Have a line wait that holds so many bytes which no other shares."""
+        if len(self._lines) >= QUEUE_LINES or self._bytes + size > QUEUE_BYTES or self._closed:
             if not self._lost and not self._failure:
                 _log.warning("audit %s: lines come faster than the disk takes them", self._file.path)
             self._lost += 1
             self._lost_ever += 1
             return False
         self._lines.append(line)
-        self._bytes += len(line)
+        self._bytes += size
         return True
 
     def _hurry(self) -> None:
@@ -283,11 +296,8 @@ class Audit:
         self._lost += batch.lost
         self._fail(_reason(error))
 
-    def _now(self) -> str:
-        return self._clock(time.time_ns()).decode()
-
     def _gap(self) -> bytes:
-        facts: dict[str, JSON] = {"time": self._now(), "event": "gap", "lost": self._lost}
+        facts: dict[str, JSON] = {"time": write_time(time_ns()), "event": "gap", "lost": self._lost}
         if self._failed_at:
             facts |= {"since": self._failed_at, "reason": self._failure}
         return encode(facts)
@@ -306,7 +316,7 @@ class Audit:
         if not self._failure:
             _log.error("audit %s cannot be written: %s", self._file.path, reason)
         if not self._failed_at:
-            self._failed_at = self._now()
+            self._failed_at = write_time(time_ns())
         self._failure = reason
         for future in self._waiting:
             if not future.done():
@@ -336,8 +346,7 @@ def _open(settings: AuditSettings) -> AuditFile:
 def _write(file: AuditFile, lines: list[Line | bytes], failed: bool) -> None:
     if failed:
         file.recover()
-    clock = Clock()
-    file.append([line if isinstance(line, bytes) else render(line, clock) for line in lines])
+    file.append(lines)
 
 
 def _reason(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from bridle.access.audit_head import (
     rotated_name,
     write_head,
 )
-from bridle.access.audit_lines import GENESIS, Clock, chained, encode, read_link
+from bridle.access.audit_lines import GENESIS, Line, chained, encode, read_link, write_time
 from bridle.access.private_files import check_folder, check_private, read_private, sync_folder
 from bridle.core.errors import ConfigurationError
 from bridle.core.messages import JSON
@@ -37,6 +37,8 @@ _LONGEST_KEY = 64
 _SHORTEST_KEY = 16
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODE = 0o600
+# Lines that are made without a pause: for so long, some milliseconds at most, the event loop has to wait.
+_PIECE = 512
 
 
 def read_key(name: str | Path) -> bytes:
@@ -71,7 +73,6 @@ class AuditFile:
         self._max_age = max_age
         self._keep = keep
         self._now = now
-        self._clock = Clock()
         self._descriptor = -1
         self._head = -1
         self._inode = (0, 0)
@@ -197,10 +198,10 @@ class AuditFile:
         sync_folder(self.path.parent)
 
     def _fact(self, facts: dict[str, JSON]) -> bytes:
-        return encode({"time": self._clock(self._now()).decode(), **facts})
+        return encode({"time": write_time(self._now()), **facts})
 
-    def append(self, bodies: Sequence[bytes]) -> None:
-        """Write lines, as :func:`~bridle.access.audit_lines.render` makes them, and sync them.
+    def append(self, lines: Sequence[Line | bytes]) -> None:
+        """Write lines, as :func:`~bridle.access.audit_lines.chained` takes them, and sync them.
 
         Raises:
             OSError: they are not on the disk; :meth:`recover` before the next.
@@ -210,7 +211,7 @@ class AuditFile:
             self._start({}, removed=[])  # an attempt to begin the file has failed
         elif self._is_full():
             self._rotate({})
-        self._write(bodies)
+        self._write(lines)
 
     def _look(self) -> None:
         """Notice that the file was moved, removed or cut by somebody else."""
@@ -249,14 +250,16 @@ class AuditFile:
         for file in removed:
             file.unlink(missing_ok=True)
 
-    def _write(self, bodies: Sequence[bytes]) -> None:
+    def _write(self, lines: Sequence[Line | bytes]) -> None:
         number, digest = self.number, self._digest
-        lines = []
-        for body in bodies:
-            number += 1
-            line, digest = chained(body, number, digest, self._key)
-            lines.append(line)
-        data = b"".join(lines)
+        pieces = []
+        for begin in range(0, len(lines), _PIECE):
+            piece = lines[begin : begin + _PIECE]
+            data, digest = chained(piece, number, digest, self._key)
+            number += len(piece)
+            pieces.append(data)
+            time.sleep(0)
+        data = b"".join(pieces)
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from binascii import hexlify
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from typing import TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -23,7 +25,6 @@ from bridle.core.messages import JSON, Command, Peer
 __all__ = [
     "ARGUMENTS_LIMIT",
     "GENESIS",
-    "Clock",
     "Composer",
     "Entry",
     "Line",
@@ -32,10 +33,11 @@ __all__ = [
     "chained",
     "encode",
     "read_link",
-    "render",
+    "write_time",
 ]
 
 DIGEST_BYTES = 32
+_SECOND = 1_000_000_000
 # What the first line of all continues.
 GENESIS = bytes(DIGEST_BYTES)
 # Bytes of a line's arguments, as JSON. Longer ones are left out, and the line says how long they were: a
@@ -103,66 +105,37 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str | None = None
 
 
-class Line(msgspec.Struct, gc=False):
-    """A line as it waits to be written: when, in nanoseconds, and its members as JSON. ``result`` is -1 of an
-    intent; ``duration`` is in seconds."""
+Line: TypeAlias = "tuple[int, bytes, bytes, int, float, str, str]"
+"""A line as it waits to be written: when, in nanoseconds; its origin and its arguments as JSON; the result,
+-1 of an intent; the duration in seconds; the request's id and the reason, empty where there is none.
 
-    when: int
-    origin: bytes
-    arguments: bytes
-    result: int
-    duration: float
-    rest: bytes
-
-    def __len__(self) -> int:
-        return len(self.origin) + len(self.arguments) + len(self.rest)
+A plain tuple, as one is made for every command."""
 
 
-class Clock:
-    """Tells times as they are written: UTC, in microseconds."""
+def write_time(when: int) -> str:
+    """A time in nanoseconds since 1970 as it is written, such as ``2026-11-25T18:11:12.123456Z``: UTC, in
+    microseconds."""
+    second, rest = divmod(when, _SECOND)
+    return f"{_write_second(second).decode()}.{rest // 1000:06d}Z"
 
-    def __init__(self) -> None:
-        self._second = -1
-        self._prefix = b""
 
-    def __call__(self, when: int) -> bytes:
-        """A time in nanoseconds since 1970, such as ``2026-11-25T18:11:12.123456Z``."""
-        second, rest = divmod(when, 1_000_000_000)
-        if second != self._second:
-            self._second = second
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
-        return b"%b.%06dZ" % (self._prefix, rest // 1000)
+def _write_second(second: int) -> bytes:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
 
 
 class Composer:
-    """Makes lines of commands. What costs time is done later, in :func:`render`, beside the event loop."""
+    """Makes the parts of lines. What costs time is done later, in :func:`chained`, beside the event loop."""
 
-    def __init__(
-        self, redact: Redactor, now: Callable[[], int] = time.time_ns, limit: int = ARGUMENTS_LIMIT
-    ) -> None:
+    def __init__(self, redact: Redactor, limit: int = ARGUMENTS_LIMIT) -> None:
         self._redact = redact
-        self._now = now
         self._limit = limit
         self._origins: dict[tuple[object, ...], bytes] = {}
 
-    def line(
-        self,
-        command: Command,
-        access: str,
-        peer: Peer,
-        result: int,
-        duration: float,
-        request: str | None,
-        reason: str | None,
-    ) -> Line:
-        """The line of a command; ``result`` is -1 where it is yet to be done, ``duration`` is in seconds."""
+    def origin(self, command: Command, access: str, peer: Peer) -> bytes:
+        """The part of a line that is the same for all commands of a name that a peer sends."""
         key = (command.name, access, command.services, peer)
         origin = self._origins.get(key)
-        if origin is None:
-            origin = self._origin(key, command, access, peer)
-        arguments = b"" if command.body is UNSET else self._arguments(command)
-        rest = b"" if request is None and reason is None else _rest(request, reason)
-        return Line(self._now(), origin, arguments, result, duration, rest)
+        return self._origin(key, command, access, peer) if origin is None else origin
 
     def _origin(self, key: tuple[object, ...], command: Command, access: str, peer: Peer) -> bytes:
         origin = Origin(
@@ -185,8 +158,11 @@ class Composer:
             self._origins[key] = written
         return written
 
-    def _arguments(self, command: Command) -> bytes:
+    def arguments(self, command: Command) -> bytes:
+        """A command's arguments, redacted; or how long they are."""
         body = command.body
+        if body is UNSET:
+            return b""
         if isinstance(body, msgspec.Raw) and len(bytes(body)) > _LOOK * self._limit:
             return b',"omitted":%d' % len(bytes(body))
         try:
@@ -199,31 +175,6 @@ class Composer:
         if len(written) > self._limit:
             return b',"omitted":%d' % len(written)
         return b',"arguments":%b' % written
-
-
-def _rest(request: str | None, reason: str | None) -> bytes:
-    given = {"request": request, "reason": reason}
-    known = {name: text[:TEXT_LIMIT] for name, text in given.items() if text is not None}
-    return b",%b" % _written(known)[1:-1]
-
-
-def render(line: Line, clock: Clock) -> bytes:
-    """A line as :func:`chained` takes it."""
-    if line.result < 0:
-        return b'{"time":"%b","event":"intent",%b%b%b}' % (
-            clock(line.when),
-            line.origin,
-            line.arguments,
-            line.rest,
-        )
-    return b'{"time":"%b",%b%b,"result":%d,"duration":%d%b}' % (
-        clock(line.when),
-        line.origin,
-        line.arguments,
-        line.result,
-        line.duration * 1e6,
-        line.rest,
-    )
 
 
 def encode(facts: dict[str, JSON]) -> bytes:
@@ -253,11 +204,54 @@ def _encodable(value: object) -> object:
     return value
 
 
-def chained(body: bytes, number: int, previous: bytes, key: bytes) -> tuple[bytes, bytes]:
-    """A line with its number and its digest, and that digest. ``body`` comes of :func:`encode`."""
-    head = b'{"n":%d,%b' % (number, body[1:-1])
-    digest = blake2b(previous + head, digest_size=DIGEST_BYTES, key=key).digest()
-    return b'%b,"digest":"%b"}\n' % (head, digest.hex().encode()), digest
+def _rest(request: str, reason: str) -> bytes:
+    rest = b',"request":%b' % _written(request[:TEXT_LIMIT]) if request else b""
+    return b'%b,"reason":%b' % (rest, _written(reason[:TEXT_LIMIT])) if reason else rest
+
+
+def chained(lines: Sequence[Line | bytes], number: int, digest: bytes, key: bytes) -> tuple[bytes, bytes]:
+    """Lines as they are written, and the digest of the last; the first follows the one of that ``number`` and
+    ``digest``. Those that are bytes come of :func:`encode`."""
+    # One is made for every command, in a thread that shares the interpreter with the event loop.
+    written: list[bytes] = []
+    begun = ended = 0
+    second = b""
+    for line in lines:
+        number += 1
+        if isinstance(line, bytes):
+            head = b'{"n":%d,%b' % (number, line[1:-1])
+        else:
+            when, origin, arguments, result, duration, request, reason = line
+            if not begun <= when < ended:
+                begun = when - when % _SECOND
+                ended = begun + _SECOND
+                second = _write_second(begun // _SECOND)
+            rest = _rest(request, reason) if request or reason else b""
+            microseconds = (when - begun) // 1000
+            if result < 0:
+                head = b'{"n":%d,"time":"%b.%06dZ","event":"intent",%b%b%b' % (
+                    number,
+                    second,
+                    microseconds,
+                    origin,
+                    arguments,
+                    rest,
+                )
+            else:
+                # Whole numbers: to write a float as one takes longer than all the rest.
+                head = b'{"n":%d,"time":"%b.%06dZ",%b%b,"result":%d,"duration":%d%b' % (
+                    number,
+                    second,
+                    microseconds,
+                    origin,
+                    arguments,
+                    result,
+                    int(duration * 1e6),
+                    rest,
+                )
+        digest = blake2b(digest + head, digest_size=DIGEST_BYTES, key=key).digest()
+        written.append(b'%b,"digest":"%b"}\n' % (head, hexlify(digest)))
+    return b"".join(written), digest
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):

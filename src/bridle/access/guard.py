@@ -26,7 +26,7 @@ import msgspec
 
 from bridle.access.audit import Audit
 from bridle.access.guard_settings import NO_SETTINGS, GuardSettings
-from bridle.access.limits import Admission, Excess, Limits
+from bridle.access.limits import Excess, Limits, Turnstile
 from bridle.access.policy import Definitions, Policy
 from bridle.access.redaction import MASK, Redaction
 from bridle.access.restoring import restored_command
@@ -41,20 +41,43 @@ __all__ = ["Execute", "Guard", "GuardChange", "Ticket"]
 Execute: TypeAlias = Callable[[Command], Outcome]
 Custom: TypeAlias = Callable[[Command], "str | None"]
 
-_Known: TypeAlias = "tuple[Peer, Role, Peer]"
-"""A peer, its role, and both in one."""
-
-# Peers whose roles are remembered: as many as are connected, mostly.
+# Peers that are remembered: as many as are connected, mostly. And what is remembered of all their commands.
 _PEERS = 2048
+_WAYS = 8192
+# Characters of the longest name of a service that is remembered: peers may make up any.
+_NAME_LIMIT = 128
 # Commands whose arguments are what config-get tells.
 _CONFIGURING = frozenset({"config-set", "config-test"})
 
 _log = logging.getLogger("bridle.access")
 
 
+class _Way(msgspec.Struct, frozen=True, gc=False):
+    """What is known of a command that reads, and that a peer may run whatever its arguments. ``origin`` is
+    the audit's, empty where there is none; ``filters`` and ``masks`` say what is done to answers."""
+
+    definition: CommandDefinition | None
+    origin: bytes
+    filters: bool
+    masks: bool
+
+
+class _Known:
+    """What is known of a peer, or of it and a service: ``peer`` with its role, and its commands."""
+
+    __slots__ = ("peer", "role", "turnstile", "ways")
+
+    def __init__(self, peer: Peer, role: Role | None, turnstile: Turnstile | None) -> None:
+        self.peer = peer
+        self.role = role
+        self.turnstile = turnstile
+        self.ways: dict[str, _Way] = {}
+
+
 class Ticket(msgspec.Struct, gc=False):
     """A command that was let in, until its answer is settled. ``access`` is its access class; ``service`` is
-    the one behind the agent that it is for; ``began`` is the guard's clock."""
+    the one behind the agent that it is for; ``began`` is the guard's clock; ``peer`` is who sent it, with its
+    role."""
 
     command: Command
     access: str
@@ -62,9 +85,10 @@ class Ticket(msgspec.Struct, gc=False):
     began: float
     policy: Policy | None
     role: Role | None
+    peer: Peer
     audit: Audit | None
-    limits: Limits | None
-    admission: Admission | None
+    turnstile: Turnstile | None
+    way: _Way | None = None
 
     @property
     def writes(self) -> bool:
@@ -73,9 +97,9 @@ class Ticket(msgspec.Struct, gc=False):
 
     def end(self) -> None:
         """The command counts no more against the limits."""
-        admission, self.admission = self.admission, None
-        if admission is not None and self.limits is not None:
-            self.limits.leave(admission)
+        turnstile, self.turnstile = self.turnstile, None
+        if turnstile is not None:
+            turnstile.leave()
 
 
 class Guard:
@@ -105,10 +129,10 @@ class Guard:
         self._policy: Policy | None = None
         self._limits: Limits | None = None
         self._active = False
-        # Peers that are connected, and such as are just like others: clients come again and again.
-        self._peers: dict[int, _Known] = {}
-        self._alike: dict[Peer, _Known] = {}
-        self._quick: dict[tuple[str, str], tuple[CommandDefinition | None, Role]] = {}
+        self._sizes = False
+        # By the peer, or by the service and the peer: clients come again and again, and are alike.
+        self._known: dict[Peer | tuple[str, Peer], _Known] = {}
+        self._ways = 0
 
     @property
     def limits(self) -> Limits | None:
@@ -145,12 +169,11 @@ class Guard:
     def use(self, settings: GuardSettings, audit: Audit | None) -> None:
         """Go by these settings from the next command on."""
         if self._limits is None or settings.limits != self.settings.limits:
-            self._limits = None if settings.limits is None else Limits(settings.limits)
+            self._limits = None if settings.limits is None else Limits(settings.limits, self._clock)
+        self._sizes = self._limits is not None and self._limits.bounds_sizes
         self.settings, self.audit, self._policy = settings, audit, settings.policy
         self._active = bool(settings.policy or self._limits or audit)
-        self._peers.clear()
-        self._alike.clear()
-        self._quick.clear()
+        self._forget()
         self.asks_groups = settings.policy is not None and settings.policy.asks_groups
         if self.asks_groups and self.on_asking_groups is not None:
             self.on_asking_groups()
@@ -171,15 +194,13 @@ class Guard:
         than the receiver."""
         if not self._active:
             return run(command)
-        definition = (definitions or self._definitions)(command.name)
-        known = self._peers.get(id(command.peer))
-        if known is None or known[0] is not command.peer:
-            known = self._alike.get(command.peer)
-        if known is not None:
-            # What was decided before about a command that reads, whatever its arguments.
-            quick = self._quick.get((known[1].name, command.name))
-            if quick is not None and quick[0] is definition and quick[1] is known[1]:
-                return self._run_again(command, run, known)
+        name = command.name
+        definition = (definitions or self._definitions)(name)
+        known = self._known.get(command.peer)
+        if known is not None and not self._sizes:
+            way = known.ways.get(name)
+            if way is not None and way.definition is definition:
+                return self._look(command, run, known, way)
         ticket = self.admit(command, definition)
         if isinstance(ticket, Response):
             return ticket
@@ -194,32 +215,37 @@ class Guard:
             return self.settle(ticket, outcome)
         return self._later(ticket, outcome)
 
-    def _run_again(self, command: Command, run: Execute, known: _Known) -> Outcome:
-        role, limits, audit, began = known[1], self._limits, self.audit, self._clock()
-        admission = None
-        if limits is not None:
-            entered = self._enter(limits, command, role, None)
-            if isinstance(entered, Excess):
-                return self._refuse(command, "read", entered.response(), role, None, entered.text)
-            admission = entered
+    def _look(self, command: Command, run: Execute, known: _Known, way: _Way) -> Outcome:
+        """Have a command run that was let in before, and only reads: no ticket, where it ends at once."""
+        # Every line here is run for every command: no calls but those that do the work.
+        began, turnstile, audit = self._clock(), known.turnstile, self.audit
+        if turnstile is not None:
+            excess = turnstile.ask(began)
+            if excess is not None:
+                return self._refuse(command, "read", excess.response(), known.peer, None, excess.text)
         try:
             outcome = run(command)
         except BaseException:
-            self.abandon(self._ticket(command, role, began, admission))
+            self.abandon(self._ticket(command, None, began, known, way))
             raise
         if not isinstance(outcome, Response):
-            return self._later(self._ticket(command, role, began, admission), outcome)
-        if limits is not None and admission is not None:
-            limits.leave(admission)
+            return self._later(self._ticket(command, None, began, known, way), outcome)
         if audit is not None:
-            seconds, request = self._clock() - began, command.request_id or None
-            audit.record(command, "read", outcome.result, seconds, peer=known[2], request=request)
-        if role.reads_secrets and not role.rules.filters:
-            return outcome
-        return self._shown(self._ticket(command, role, began, None), outcome)
+            seconds = self._clock() - began
+            audit.record(command, "read", outcome.result, seconds, peer=known.peer, origin=way.origin)
+        if way.masks and not way.filters:
+            return self.settings.redaction.masked_response(outcome)
+        return self._filtered(self._policy, known.role, command, outcome, None) if way.filters else outcome
 
-    def _ticket(self, command: Command, role: Role, began: float, admission: Admission | None) -> Ticket:
-        return Ticket(command, "read", None, began, self._policy, role, self.audit, self._limits, admission)
+    def _ticket(
+        self, command: Command, service: str | None, began: float, known: _Known, way: _Way
+    ) -> Ticket:
+        turnstile = known.turnstile
+        if turnstile is not None:
+            turnstile.enter()
+        return Ticket(
+            command, "read", service, began, self._policy, known.role, known.peer, self.audit, turnstile, way
+        )
 
     async def _write(self, ticket: Ticket, run: Execute) -> Response:
         refusal = await self.intend(ticket)
@@ -250,62 +276,85 @@ class Guard:
     ) -> Ticket | Response:
         """Let a command in, or answer why not. ``service`` is the one behind the agent that it is for;
         ``size`` is that of its body in bytes, where the command does not hold it."""
-        began = self._clock()
-        policy, peer = self._policy, command.peer
-        role: Role | None = None
-        if policy is not None and policy.governs(peer):
-            if policy.needs_tls(peer):
-                return self._refuse(command, "", _unauthorized(), None, service, "it came without TLS")
-            role = self._role_of(policy, command, service)
-        access = self.access_of(command, definition)
-        limits, admission = self._limits, None
-        if limits is not None:
-            entered = self._enter(limits, command, role, size)
-            if isinstance(entered, Excess):
-                return self._refuse(command, access, entered.response(), role, service, entered.text)
-            admission = entered
-        ticket = Ticket(command, access, service, began, policy, role, self.audit, limits, admission)
+        began, peer = self._clock(), command.peer
+        known = self._known.get(peer if service is None else (service, peer)) or self._know(command, service)
+        if known is None:
+            return self._refuse(command, "", _unauthorized(), peer, service, "it came without TLS")
+        way = known.ways.get(command.name)
+        if way is not None and way.definition is not definition:
+            way = None
+        access = "read" if way is not None else self.access_of(command, definition)
+        excess = self._excess(command, known, size, began)
+        if excess is not None:
+            return self._refuse(command, access, excess.response(), known.peer, service, excess.text)
+        if way is not None:
+            return self._ticket(command, service, began, known, way)
+        policy, role, audit = self._policy, known.role, self.audit
+        looked = False
         if role is not None and policy is not None:
             decision = policy.decide(role, command, service=service, definition=definition)
             if not decision.allowed:
-                ticket.end()
-                return self._refuse(command, access, _forbidden(), role, service, decision.rule)
-            if access == "read" and service is None and not decision.looked:
-                self._remember(command.name, definition, role)
-        if access != "read" and self.audit is not None:
-            reason = self.audit.refuses()
+                return self._refuse(command, access, _forbidden(), known.peer, service, decision.rule)
+            looked = decision.looked
+        if access == "read":
+            if not looked:
+                self._remember(known, command, service, definition)
+        elif audit is not None:
+            reason = audit.refuses()
             if reason is not None:
-                ticket.end()
-                return self._refuse(command, access, Response(Result.ERROR, reason), role, service, reason)
-        return ticket
+                response = Response(Result.ERROR, reason)
+                return self._refuse(command, access, response, known.peer, service, reason)
+        if known.turnstile is not None:
+            known.turnstile.enter()
+        return Ticket(command, access, service, began, policy, role, known.peer, audit, known.turnstile)
 
-    def _remember(self, name: str, definition: CommandDefinition | None, role: Role) -> None:
-        if definition is not None:  # names that nobody knows come from peers, and have no end
-            self._quick[role.name, name] = (definition, role)
+    def _remember(
+        self, known: _Known, command: Command, service: str | None, definition: CommandDefinition | None
+    ) -> None:
+        """Remember a command that is let in whatever its arguments. There are not many of these: what nobody
+        knows does not count as reading."""
+        if self._ways >= _WAYS:
+            self._forget()
+            return
+        self._ways += 1
+        role, audit = known.role, self.audit
+        origin = b""
+        if audit is not None:
+            origin = audit.origin(_addressed(command, service), "read", known.peer)
+        filters = role is not None and Policy.filters(role, command.name)
+        masks = role is not None and not role.reads_secrets
+        known.ways[command.name] = _Way(definition, origin, filters, masks)
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._ways = 0
 
     def access_of(self, command: Command, definition: CommandDefinition | None) -> str:
         """The access class of a command: its declaration's, else that of the tables; ``write`` where nobody
         knows."""
         return self.settings.access_of(command.name, definition)
 
-    def _role_of(self, policy: Policy, command: Command, service: str | None) -> Role:
-        peer = command.peer
-        if service is not None or policy.asks_plugins:
-            # A peer may have another role for each service, and whenever a plugin has changed its mind.
-            return policy.role_of(peer, service=service, custom=self._custom_of(policy, command))
-        known = self._peers.get(id(peer))
-        if known is not None and known[0] is peer:
-            return known[1]
-        known = self._alike.get(peer)
-        if known is None:
-            role = policy.role_of(peer)
-            if len(self._alike) >= _PEERS:
-                self._alike.clear()
-            known = self._alike[peer] = (peer, role, _with_role(peer, role))
-        if len(self._peers) >= _PEERS:
-            self._peers.clear()
-        self._peers[id(peer)] = (peer, known[1], known[2])
-        return known[1]
+    def _know(self, command: Command, service: str | None) -> _Known | None:
+        """Find out who sent a command; None where it had to come by TLS and did not."""
+        policy, peer, role = self._policy, command.peer, None
+        asks_plugins = False
+        if policy is not None and policy.governs(peer):
+            if policy.needs_tls(peer):
+                return None
+            custom = self._custom_of(policy, command)
+            role = policy.role_of(peer, service=service, custom=custom)
+            asks_plugins = policy.asks_plugins  # which may change their mind
+            peer = _with_role(peer, role)
+        limits = self._limits
+        turnstile = None
+        if limits is not None:
+            turnstile = limits.turnstile(command.peer, role.name if role is not None else None)
+        known = _Known(peer, role, turnstile)
+        if not asks_plugins and len(service or "") <= _NAME_LIMIT:
+            if len(self._known) >= _PEERS:
+                self._forget()
+            self._known[command.peer if service is None else (service, command.peer)] = known
+        return known
 
     def _custom_of(self, policy: Policy, command: Command) -> str | None:
         if self._custom is None or not policy.asks_plugins:
@@ -316,37 +365,32 @@ class Guard:
             _log.exception("what a plugin says of a peer's role cannot be had")
             return None
 
-    def _enter(
-        self, limits: Limits, command: Command, role: Role | None, size: int | None
-    ) -> Admission | Excess:
-        name = role.name if role is not None else None
+    def _excess(self, command: Command, known: _Known, size: int | None, now: float) -> Excess | None:
+        """What is too much, where something is. The request is counted where nothing is."""
+        limits, turnstile, role = self._limits, known.turnstile, known.role
+        if limits is None or turnstile is None:
+            return None
         if size is None and limits.bounds_sizes and isinstance(command.body, msgspec.Raw):
             size = len(bytes(command.body))
         if size is not None:
-            excess = limits.check_size(size, name)
+            excess = limits.check_size(size, role.name if role is not None else None)
             if excess is not None:
                 return excess
-        return limits.enter(command.peer, name)
+        return turnstile.ask(now)
 
     def _refuse(
         self,
         command: Command,
         access: str,
         response: Response,
-        role: Role | None,
+        peer: Peer,
         service: str | None,
         reason: str,
     ) -> Response:
         _log.warning("%s refused: %s", command.name[:128].encode("unicode_escape").decode(), reason)
         if self.audit is not None:
-            self.audit.record(
-                _addressed(command, service),
-                access,
-                response.result,
-                0.0,
-                peer=_with_role(command.peer, role),
-                reason=reason,
-            )
+            addressed = _addressed(command, service)
+            self.audit.record(addressed, access, response.result, 0.0, peer=peer, reason=reason)
         return response
 
     async def intend(self, ticket: Ticket) -> Response | None:
@@ -357,7 +401,7 @@ class Guard:
             return None
         command = _addressed(ticket.command, ticket.service)
         try:
-            durable = await audit.intend(command, ticket.access, peer=_with_role(command.peer, ticket.role))
+            durable = await audit.intend(command, ticket.access, peer=ticket.peer)
         except BaseException:
             ticket.end()
             raise
@@ -365,14 +409,8 @@ class Guard:
         if reason is None:
             return None
         ticket.end()
-        return self._refuse(
-            ticket.command,
-            ticket.access,
-            Response(Result.ERROR, reason),
-            ticket.role,
-            ticket.service,
-            reason,
-        )
+        response = Response(Result.ERROR, reason)
+        return self._refuse(ticket.command, ticket.access, response, ticket.peer, ticket.service, reason)
 
     def settle(self, ticket: Ticket, response: Response) -> Response:
         """What is answered to a command that reads: what its role is shown; the audit has it soon."""
@@ -393,8 +431,7 @@ class Guard:
                 ticket.access,
                 response.result,
                 self._clock() - ticket.began,
-                peer=_with_role(command.peer, ticket.role),
-                request=command.request_id or None,
+                peer=ticket.peer,
             )
             if not durable and audit.settings.on_failure == "refuse":
                 return audit.undurable()
@@ -406,16 +443,15 @@ class Guard:
         if ticket.audit is not None:
             self._record(ticket.audit, ticket, Result.ERROR, reason="it ended without an answer")
 
-    def _record(self, audit: Audit, ticket: Ticket, result: int, reason: str | None = None) -> None:
-        command = _addressed(ticket.command, ticket.service)
+    def _record(self, audit: Audit, ticket: Ticket, result: int, reason: str = "") -> None:
         audit.record(
-            command,
+            _addressed(ticket.command, ticket.service),
             ticket.access,
             result,
             self._clock() - ticket.began,
-            peer=_with_role(command.peer, ticket.role),
-            request=command.request_id or None,
+            peer=ticket.peer,
             reason=reason,
+            origin=ticket.way.origin if ticket.way is not None else b"",
         )
 
     @staticmethod
@@ -441,15 +477,21 @@ class Guard:
         return role is None or (role.reads_secrets and not role.rules.filters)
 
     def _shown(self, ticket: Ticket, response: Response) -> Response:
-        if ticket.policy is None or ticket.role is None or self.shows_all(ticket):
+        return self._filtered(ticket.policy, ticket.role, ticket.command, response, ticket.service)
+
+    def _filtered(
+        self,
+        policy: Policy | None,
+        role: Role | None,
+        command: Command,
+        response: Response,
+        service: str | None,
+    ) -> Response:
+        if policy is None or role is None or (role.reads_secrets and not role.rules.filters):
             return response
-        if ticket.service is not None:  # what it answers is about commands of its own
-            return ticket.policy.filter_response(
-                ticket.role, ticket.command, response, service=ticket.service
-            )
-        return ticket.policy.filter_response(
-            ticket.role, ticket.command, response, definitions=self._definitions
-        )
+        if service is not None:  # what it answers is about commands of its own
+            return policy.filter_response(role, command, response, service=service)
+        return policy.filter_response(role, command, response, definitions=self._definitions)
 
     def _redacted(self, command: Command) -> JSON | msgspec.UnsetType:
         definition = None if command.services else self._definitions(command.name)

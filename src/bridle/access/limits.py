@@ -5,7 +5,7 @@
     admitted = limits.enter(peer, role)
     if isinstance(admitted, Excess): ...      # answer admitted.text; try again in admitted.wait seconds
     ...                                       # the command is carried out
-    limits.leave(admitted)
+    admitted.leave()
 
 A peer is a user where one is known, else a unix user, else an address (of IPv6 the first 64 bits: that is
 what one customer gets). What is known of peers is bounded by ``PEERS``; the one not seen for longest goes.
@@ -18,14 +18,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from ipaddress import IPv6Address
-from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from bridle.core.errors import TooManyError
 from bridle.core.messages import Peer, Response
 
-__all__ = ["PEERS", "Admission", "Excess", "Limit", "LimitSettings", "Limits", "key_of"]
+__all__ = ["PEERS", "Excess", "Limit", "LimitSettings", "Limits", "Turnstile", "key_of"]
 
 # Peers that are remembered, some 200 bytes each. Who comes from more addresses than that is begun with anew.
 PEERS = 8192
@@ -81,7 +80,18 @@ class Excess(msgspec.Struct, frozen=True):
 class _State:
     """What is known of a peer or a role."""
 
-    __slots__ = ("connections", "depth", "in_flight", "limit", "most", "rate", "stamp", "tokens")
+    __slots__ = (
+        "connections",
+        "depth",
+        "forgotten",
+        "in_flight",
+        "limit",
+        "most",
+        "rate",
+        "seen",
+        "stamp",
+        "tokens",
+    )
 
     def __init__(self, limit: Limit, now: float) -> None:
         self.limit: Limit = limit
@@ -92,6 +102,9 @@ class _State:
         self.stamp: float = now
         self.in_flight: int = 0
         self.connections: int = 0
+        self.seen: bool = False
+        """Whether a turnstile was used since it was looked for last."""
+        self.forgotten: bool = False
 
     def take(self, now: float) -> float:
         """Take one of the requests that have become due; the seconds until there is one where there is none.
@@ -115,16 +128,52 @@ class _State:
         """Undo a :meth:`take`."""
         self.tokens += 1.0
 
-
-class _Both(NamedTuple):
-    """A peer, and its role."""
-
-    peer: _State
-    role: _State
+    def disconnect(self) -> None:
+        """A counted connection has ended."""
+        self.connections -= 1
 
 
-Admission: TypeAlias = _State | _Both
-"""A command that was let in; handed to :meth:`Limits.leave` when it has ended."""
+class Turnstile:
+    """Where the commands of a peer, in a role, are counted. Made by :meth:`Limits.turnstile`; it can be kept
+    for as long as the limits hold."""
+
+    __slots__ = ("_find", "_name", "_peer", "_role")
+
+    def __init__(self, find: Callable[[], _State], role: _State | None, name: str | None) -> None:
+        self._find = find
+        self._peer = find()
+        self._role = role
+        self._name = name
+
+    def ask(self, now: float) -> Excess | None:
+        """Whether one more command is too much at this time. It is counted as a request where it is not."""
+        peer, role = self._peer, self._role
+        if peer.forgotten:
+            peer = self._peer = self._find()
+        peer.seen = True
+        if peer.most and peer.in_flight >= peer.most:
+            return Excess(f"too many commands at the same time: at most {peer.most}", BUSY_WAIT)
+        wait = peer.take(now)
+        if wait:
+            return _too_many("requests", wait)
+        if role is not None:
+            excess = _of_role(role, self._name, now)
+            if excess is not None:
+                peer.give_back()
+                return excess
+        return None
+
+    def enter(self) -> None:
+        """A command is under way."""
+        self._peer.in_flight += 1
+        if self._role is not None:
+            self._role.in_flight += 1
+
+    def leave(self) -> None:
+        """It has ended."""
+        self._peer.in_flight -= 1
+        if self._role is not None:
+            self._role.in_flight -= 1
 
 
 def key_of(peer: Peer) -> str:
@@ -167,55 +216,30 @@ class Limits:
         """How many peers are remembered."""
         return len(self._peers)
 
-    def enter(self, peer: Peer, role: str | None = None) -> Admission | Excess:
-        """Let a command in, or say what is too much."""
-        now = self._clock()
-        state = self._state(key_of(peer), now)
-        if state.most and state.in_flight >= state.most:
-            return Excess(f"too many commands at the same time: at most {state.most}", BUSY_WAIT)
-        wait = state.take(now)
-        if wait:
-            return _too_many("requests", wait)
-        of_role = self._roles.get(role) if role is not None else None
-        if of_role is None:
-            state.in_flight += 1
-            return state
-        excess = _of_role(of_role, role, now)
+    def turnstile(self, peer: Peer, role: str | None = None) -> Turnstile:
+        """Where the commands of a peer in a role are counted."""
+        find = partial(self._state, key_of(peer))
+        return Turnstile(find, self._roles.get(role) if role is not None else None, role)
+
+    def enter(self, peer: Peer, role: str | None = None) -> Turnstile | Excess:
+        """Let a command in, and have :meth:`Turnstile.leave` called when it has ended; or say what is too
+        much."""
+        turnstile = self.turnstile(peer, role)
+        excess = turnstile.ask(self._clock())
         if excess is not None:
-            state.give_back()
             return excess
-        state.in_flight += 1
-        of_role.in_flight += 1
-        return _Both(state, of_role)
-
-    def leave(self, admission: Admission) -> None:
-        """A command has ended."""
-        if isinstance(admission, _State):
-            admission.in_flight -= 1
-            return
-        admission.peer.in_flight -= 1
-        admission.role.in_flight -= 1
-
-    def connect(self, peer: Peer) -> Excess | None:
-        """Count a connection; where it is one too many, what to say. It is not counted then."""
-        state = self._state(key_of(peer), self._clock())
-        limit = state.limit.connections
-        if limit and state.connections >= limit:
-            return Excess(f"too many connections: at most {limit} of one peer", BUSY_WAIT)
-        state.connections += 1
-        return None
+        turnstile.enter()
+        return turnstile
 
     def open_door(self, peer: Peer) -> str | Callable[[], None]:
         """Count a connection; what is to be called when it has ended, or where it is one too many the words
         that say so."""
-        excess = self.connect(peer)
-        return partial(self.disconnect, peer) if excess is None else excess.text
-
-    def disconnect(self, peer: Peer) -> None:
-        """A counted connection has ended."""
-        state = self._peers.get(key_of(peer))
-        if state is not None and state.connections:
-            state.connections -= 1
+        state = self._state(key_of(peer))
+        limit = state.limit.connections
+        if limit and state.connections >= limit:
+            return f"too many connections: at most {limit} of one peer"
+        state.connections += 1
+        return state.disconnect
 
     def check_size(self, size: int, role: str | None = None) -> Excess | None:
         """Whether a body of so many bytes is too large for a peer, or one of this role."""
@@ -225,12 +249,12 @@ class Limits:
             return None
         return Excess(f"the request is too large: {size} bytes, at most {min(bounds)}", 0.0)
 
-    def _state(self, key: str, now: float) -> _State:
+    def _state(self, key: str) -> _State:
         state = self._peers.get(key)
         if state is None:
             if len(self._peers) >= PEERS:
                 self._forget_one()
-            state = self._peers[key] = _State(self.settings.peer, now)
+            state = self._peers[key] = _State(self.settings.peer, self._clock())
         else:
             self._peers.move_to_end(key)
         return state
@@ -239,10 +263,11 @@ class Limits:
         """Forget the peer not seen for longest, rather one that nothing is under way for."""
         for _ in range(_SEARCH):
             key, state = next(iter(self._peers.items()))
-            if not (state.in_flight or state.connections):
+            if not (state.in_flight or state.connections or state.seen):
                 break
+            state.seen = False
             self._peers.move_to_end(key)
-        del self._peers[key]
+        self._peers.pop(key).forgotten = True
 
 
 def _of_role(state: _State, role: str | None, now: float) -> Excess | None:

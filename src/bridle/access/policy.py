@@ -7,7 +7,7 @@ Whoever guards a channel asks in this order: :meth:`Policy.governs`, :meth:`Poli
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -128,20 +128,30 @@ class Policy:
         the role reads them. ``definitions`` are those of the daemon that answered, where it is this one."""
         try:
             for name in role.rules.filters:
-                response = FILTERS[name](role, command, response, service, definitions)
+                if command.name in FILTERS[name].commands:
+                    response = FILTERS[name].apply(role, command, response, service, definitions)
         except (RemoteProtocolError, ValueError) as error:
             return Response(Result.ERROR, f"the answer cannot be filtered: {error}", error=error)
         return response if role.reads_secrets else self.redaction.masked_response(response)
 
+    @staticmethod
+    def filters(role: Role, name: str) -> bool:
+        """Whether a response filter of the role is for a command of that name."""
+        return any(name in FILTERS[one].commands for one in role.rules.filters)
 
-Filter = Callable[[Role, Command, Response, "str | None", Definitions], Response]
+
+class Filter(NamedTuple):
+    """A response filter, and the names of the commands whose answers it is for."""
+
+    commands: frozenset[str]
+    apply: Callable[[Role, Command, Response, str | None, Definitions], Response]
 
 
 def _list_commands(
     role: Role, command: Command, response: Response, service: str | None, definitions: Definitions
 ) -> Response:
     """Leave out the commands that the role may not run, whatever their arguments."""
-    listed = response.value if command.name in _LISTING else None
+    listed = response.value
 
     def shown(item: JSON) -> bool:
         name = item.get("command") if isinstance(item, dict) else item
@@ -160,5 +170,5 @@ def _list_commands(
 # Kea's command, our own help, Kamailio's method, BNG Blaster's command.
 _LISTING = frozenset({"list-commands", "command-help", "system.listMethods", "commands"})
 
-FILTERS: dict[str, Filter] = {"list-commands": _list_commands}
+FILTERS: dict[str, Filter] = {"list-commands": Filter(_LISTING, _list_commands)}
 """The response filters by name. Whoever adds one does so before a configuration is read."""

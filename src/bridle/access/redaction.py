@@ -50,6 +50,11 @@ _TRACES = (b"pass", b"://", b"private", b"bearer", b"pwd")
 # Names that are remembered as secrets or not, and their length: they come from peers.
 _NAMES_LIMIT = 4096
 _NAME_LIMIT = 128
+# Texts that were looked at and hold no secret, and their length: answers say the same again and again.
+_TEXTS_LIMIT = 1024
+_TEXT_LIMIT = 512
+# What has no parts, and is no text.
+_PLAIN = frozenset({int, float, bool, type(None)})
 
 # Characters of the shortest text that holds a secret without a colon or an equals sign: a bearer token.
 _SHORTEST = len("bearer x")
@@ -74,6 +79,7 @@ class Redaction:
         patterns = "|".join(re.escape(word).replace(r"\-", "[-_]?") for word in words)
         self._assigned = re.compile(rf"(?is)((?:{patterns}|pwd)[\"']?\s*[=:]\s*)({_VALUE})")
         self._known: dict[str, bool] = {}
+        self._clean: set[str] = set()
         stems = {max(word.split("-"), key=len).encode() for word in words}
         traces = {*stems, *_TRACES}
         self._stems: tuple[str, ...] = ("pass", "pwd", *(stem.decode() for stem in sorted(stems)))
@@ -105,10 +111,14 @@ class Redaction:
     def masked(self, value: JSON) -> JSON:
         """The value with its secrets masked; the same object where there are none."""
         if isinstance(value, str):
-            return self.masked_text(value)
+            return value if value in self._clean else self.masked_text(value)
         if isinstance(value, dict):
-            members = None
+            # Most members of most answers are known to be none: no calls for those.
+            known, clean, members = self._known, self._clean, None
             for name, item in value.items():
+                kind = type(item)
+                if known.get(name) is False and (item in clean if kind is str else kind in _PLAIN):
+                    continue
                 masked = self.masked_member(name, item)
                 if masked is not item:
                     members = members or dict(value)
@@ -130,7 +140,15 @@ class Redaction:
         ``password=…``, bearer tokens, private keys."""
         if len(text) < _SHORTEST and ":" not in text and "=" not in text:
             return text
-        small = text.lower()
+        masked = self._masked_text(text)
+        if masked is text and len(text) <= _TEXT_LIMIT:
+            if len(self._clean) >= _TEXTS_LIMIT:
+                self._clean.clear()
+            self._clean.add(text)
+        return masked
+
+    def _masked_text(self, text: str) -> str:
+        small, given = text.lower(), text
         if "://" in small:
             text = _URL.sub(_mask_url, text)
         if "bearer" in small:
@@ -140,8 +158,9 @@ class Redaction:
         if "=" in small or ":" in small:
             for stem in self._stems:
                 if stem in small:
-                    return self._assigned.sub(_mask_assigned, text)
-        return text
+                    text = self._assigned.sub(_mask_assigned, text)
+                    break
+        return given if text == given else text
 
     def masked_raw(self, text: Raw) -> Raw:
         """A JSON text with its secrets masked; the same where there are none.
@@ -157,10 +176,11 @@ class Redaction:
 
     def masked_response(self, response: Response) -> Response:
         """An answer with the secrets in its arguments masked. One that cannot be read is not shown."""
-        arguments = response.arguments
-        text = response.text and self.masked_text(response.text)
-        if text != response.text:
-            response = msgspec.structs.replace(response, text=text)
+        arguments, text = response.arguments, response.text
+        if text is not None and text not in self._clean:
+            masked_text = self.masked_text(text)
+            if masked_text is not text:
+                response = msgspec.structs.replace(response, text=masked_text)
         if arguments is UNSET or arguments is None:
             return response
         try:

@@ -143,6 +143,11 @@ class CommandManager:
         """The definition of a command; None when there is none of that name."""
         return self._definitions.get(name)
 
+    @property
+    def definitions(self) -> Mapping[str, CommandDefinition]:
+        """The definitions by name, as they are at any time."""
+        return MappingProxyType(self._definitions)
+
     def __iter__(self) -> Iterator[CommandDefinition]:
         return iter(sorted(self._definitions.values(), key=lambda definition: definition.name))
 

@@ -36,7 +36,7 @@ HTTP_UNIX = "http+unix"
 """The transport of who comes by HTTP on a unix socket: HTTP, but no network."""
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, cache_hash=True):
     """Who sent a command, as far as the carrier knows.
 
     ``transport`` is the endpoint's (``unix``, ``http``, …; ``http+unix`` for HTTP on a unix socket; ``local``

@@ -45,7 +45,7 @@ class Guards:
             from bridle.access.guard import Guard
 
             manager = self._daemon.manager
-            guard = Guard(manager.definition, custom=manager.custom_value)
+            guard = Guard(manager.definitions.get, custom=manager.custom_value)
         if settings is None:
             from bridle.access.guard_settings import NO_SETTINGS
 

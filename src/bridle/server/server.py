@@ -202,9 +202,12 @@ class Server:
         """The way of a command from a channel to the manager. ``others`` are commands of that channel."""
         manager = self._manager
         run = functools.partial(manager.process_command, others=others) if others else manager.process_command
+        known = manager.definitions
 
-        def find(name: str) -> CommandDefinition | None:
-            return manager.definition(name) or others.get(name)
+        def find_with_others(name: str) -> CommandDefinition | None:
+            return known.get(name) or others.get(name)
+
+        find = find_with_others if others else known.get
 
         def execute(command: Command) -> Outcome:
             guard = self._guard
