@@ -21,12 +21,13 @@ import uvloop
 from bridle.core.errors import EndpointError, RemoteProtocolError
 from bridle.core.messages import Peer
 from bridle.net.http import (
+    AHEAD_LIMIT,
     CONNECTION_LIMIT,
     IDLE_TIMEOUT,
     LINGER,
-    PIPELINE_LIMIT,
     REFUSED_LIMIT,
     REQUEST_TIMEOUT,
+    TURN,
     WRITE_TIMEOUT,
     HttpCarrier,
     HttpHandler,
@@ -726,6 +727,7 @@ class TestFlow:
         async def main() -> None:
             async with wired(echo) as (carrier, transport):
                 carrier.data_received(GET * 50)
+                await asyncio.sleep(1)
                 assert len(transport.written) == 1
                 carrier.data_received(GET)
                 assert len(transport.written) == 2
@@ -736,14 +738,17 @@ class TestFlow:
         async def main() -> None:
             async with wired(lambda request, peer: HttpResponse(200, MEGABYTE)) as (carrier, transport):
                 carrier.data_received(GET * 5)
+                await asyncio.sleep(1)
                 assert len(transport.written) == 5
 
         run(main())
 
-    def test_reading_pauses_when_too_many_requests_wait(self) -> None:
+    def test_reading_pauses_when_too_much_waits(self) -> None:
         async def main() -> None:
             async with wired(mixed) as (carrier, transport):
-                carrier.data_received(get("/5") + get("/x") * PIPELINE_LIMIT)
+                carrier.data_received(get("/5"))
+                number = AHEAD_LIMIT // len(get("/x"))
+                carrier.data_received(get("/x") * number)
                 await asyncio.sleep(1)
                 assert not transport.paused
                 carrier.data_received(get("/x"))
@@ -751,20 +756,34 @@ class TestFlow:
                 carrier.data_received(get("/x"))  # a transport may have read this already
                 await asyncio.sleep(5)
                 assert not transport.paused
-                assert b"".join(transport.written).count(b"200 OK") == PIPELINE_LIMIT + 3
+                assert b"".join(transport.written).count(b"200 OK") == number + 3
 
         run(main())
 
-    def test_reading_pauses_when_too_much_waits(self) -> None:
+    def test_a_client_that_sends_much_at_once_lets_others_have_their_turn(self) -> None:
         async def main() -> None:
-            async with wired(mixed, body_limit=100) as (carrier, transport):
-                carrier.data_received(get("/5"))
-                carrier.data_received(get("/x", "Content-Length: 60") + b"y" * 60)
-                assert not transport.paused
-                carrier.data_received(get("/x", "Content-Length: 60") + b"y" * 60)
-                assert transport.paused
-                await asyncio.sleep(5.1)
-                assert not transport.paused
+            served: list[str] = []
+
+            def note(request: HttpRequest, peer: Peer) -> HttpResponse:
+                served.append(request.target)
+                return HttpResponse(200, b"")
+
+            async with wired(note) as (carrier, transport):
+                carrier.data_received(get("/x") * 5 * TURN + get("/last")[:-2])
+                for _ in range(4):
+                    served.append("others")
+                    await asyncio.sleep(0)
+                assert served == [*(["/x"] * TURN + ["others"]) * 4, *["/x"] * TURN]
+                await asyncio.sleep(0)
+                assert len(transport.written) == 1
+                carrier.data_received(b"\r\n")
+                assert served[-1] == "/last"
+                assert len(transport.written) == 2
+                carrier.data_received(get("/y") * 2 * TURN)
+                carrier.eof_received()
+                await asyncio.sleep(0)
+                assert served[-2 * TURN :] == ["/y"] * 2 * TURN
+                assert transport.closed
 
         run(main())
 
@@ -775,7 +794,7 @@ class TestFlow:
 
         async def main() -> None:
             async with wired(last) as (carrier, transport):
-                carrier.data_received(GET * (PIPELINE_LIMIT + 2))
+                carrier.data_received(GET + GET * (AHEAD_LIMIT // len(GET) + TURN))
                 carrier.data_received(GET)
                 assert transport.paused
                 await asyncio.sleep(5.1)

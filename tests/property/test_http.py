@@ -149,6 +149,28 @@ def test_valid_requests_are_what_h11_reads(data: bytes, places: list[int]) -> No
     assert not connection.begun
 
 
+@settings(max_examples=200, deadline=None)
+@given(anything, st.lists(st.integers(0, 2000), max_size=8), st.integers(1, 3), st.data())
+def test_in_turns_the_same_is_read(data: bytes, places: list[int], turn: int, more: st.DataObject) -> None:
+    everything, whole = read([data])
+    everything += whole.receive_eof()
+    connection = HttpServerConnection(BODY_LIMIT, turn=turn)
+    messages: list[HttpRequest | HttpResponse] = []
+    for piece in cut(data, places):
+        if connection.ahead and more.draw(st.booleans()):
+            connection.keep(piece)
+            continue
+        found = connection.receive(piece)
+        assert len(found) <= turn + 1, "a refusal may follow"
+        messages += found
+    for _ in range(more.draw(st.integers(0, 3))):
+        messages += connection.receive(b"")
+    messages += connection.receive_eof()
+    assert messages == everything
+    assert not connection.ahead
+    assert connection.trailing == whole.trailing
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("option", [None, "close", "Close", "x, close", "closed", "keep-alive, Close"])
 def test_the_end_of_the_connection_is_where_h11_sees_it(version: str, option: str | None) -> None:

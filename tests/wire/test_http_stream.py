@@ -67,10 +67,12 @@ def test_for_http_1_0_the_end_of_the_connection_is_the_end_of_the_body() -> None
     assert connection.closing
 
 
+@pytest.mark.parametrize("length", [None, 7])
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_without_a_body_is_complete_with_its_head(status: int) -> None:
+def test_an_answer_without_a_body_is_complete_with_its_head(status: int, length: int | None) -> None:
     connection, request = asked()
-    connection.begin(request, HttpStream(status, nothing()), DATE)
+    head = connection.begin(request, HttpStream(status, nothing(), length), DATE)
+    assert head.partition(b"\r\n")[2] == b"Date: " + DATE + b"\r\n\r\n"
     assert not connection.streaming
     assert connection.idle
 

@@ -21,10 +21,11 @@ from bridle.net.acceptor import accept_waiting
 from bridle.net.certificates import with_certificate
 from bridle.net.credentials import learn_groups, peer_of_unix
 from bridle.net.http_carrier import (
+    AHEAD_LIMIT,
     IDLE_TIMEOUT,
     LINGER,
-    PIPELINE_LIMIT,
     REQUEST_TIMEOUT,
+    TURN,
     WRITE_TIMEOUT,
     HttpCarrier,
     HttpHandler,
@@ -36,13 +37,14 @@ from bridle.net.timed import GRACE
 from bridle.wire.http import BODY_LIMIT
 
 __all__ = [
+    "AHEAD_LIMIT",
     "BACKLOG",
     "CONNECTION_LIMIT",
     "IDLE_TIMEOUT",
     "LINGER",
-    "PIPELINE_LIMIT",
     "REFUSED_LIMIT",
     "REQUEST_TIMEOUT",
+    "TURN",
     "WRITE_TIMEOUT",
     "HttpCarrier",
     "HttpHandler",

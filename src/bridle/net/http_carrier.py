@@ -30,10 +30,11 @@ from bridle.net.timed import TimedConnection
 from bridle.wire.http import HttpRequest, HttpResponse, HttpServerConnection, HttpStream, stock
 
 __all__ = [
+    "AHEAD_LIMIT",
     "IDLE_TIMEOUT",
     "LINGER",
-    "PIPELINE_LIMIT",
     "REQUEST_TIMEOUT",
+    "TURN",
     "WRITE_BATCH",
     "WRITE_TIMEOUT",
     "HttpCarrier",
@@ -49,9 +50,11 @@ WRITE_TIMEOUT = 10.0
 # Seconds that a client which still sends gets to read its answer. A close with bytes unread resets the
 # connection, and takes the answer away with it.
 LINGER = 2.0
-# Requests that may wait behind one in work before the connection is read no further; no pipelining client
-# keeps more under way. Bodies that wait may also not be larger together than one may be.
-PIPELINE_LIMIT = 64
+# Requests of one connection that are read and answered before others have their turn: whoever sends many at
+# once is served as fast when nobody else is there, and keeps nobody waiting for long.
+TURN = 4
+# Bytes that may wait behind what is worked on, or for their turn, before the connection is read no further.
+AHEAD_LIMIT = 64 * 1024
 # Bytes of answers that are collected before they are written: the mark at which transports report that the
 # client does not read, so that no more than twice that is held for one that does not.
 WRITE_BATCH = 64 * 1024
@@ -112,7 +115,9 @@ class HttpCarrier(TimedConnection):
         self._host = host
         super().__init__(host.loop)
         self._handler = host.handler
-        self._http = HttpServerConnection(host.body_limit, fixed=host.fixed, identify=host.identify)
+        self._http = HttpServerConnection(
+            host.body_limit, turn=TURN, fixed=host.fixed, identify=host.identify
+        )
         self._waiting: deque[_Message] = deque()
         self._written: list[bytes] = []
         self._size = 0
@@ -124,6 +129,7 @@ class HttpCarrier(TimedConnection):
         self._counted = False  # the listener was told that something is held
         self._answered = False
         self._paused = False  # nothing is read
+        self._deferred = False  # others have their turn
         self._blocked = False  # the client does not read
         self._half_closed = False
         self._ending = False
@@ -164,23 +170,24 @@ class HttpCarrier(TimedConnection):
         """Take bytes, and answer what they complete."""
         if self._ending:
             return
-        messages = self._http.receive(data)
-        if messages:
-            self._waiting.extend(messages)
-        elif not self._http.begun:
-            return
-        if self._task is None and not self._blocked:
+        http = self._http
+        if self._free:
+            messages = http.receive(data)
+            if messages:
+                self._waiting.extend(messages)
+            elif not http.begun:
+                return
             self._work()
         else:
+            http.keep(data)
             self._throttle()
-        if (
-            self._counted
-            or self._task is not None
-            or self._waiting
-            or len(data) > FREE_BYTES
-            or (not messages and self._http.held > FREE_BYTES)
-        ):
+        if self._counted or self._task is not None or len(data) > FREE_BYTES or http.held > FREE_BYTES:
             self._account()
+
+    @property
+    def _free(self) -> bool:
+        """True when nothing is worked on, and what comes can be answered."""
+        return self._task is None and not (self._blocked or self._deferred)
 
     def _account(self) -> None:
         """Tell the listener how much is held here; where it is too much for all, read no more for now."""
@@ -195,7 +202,7 @@ class HttpCarrier(TimedConnection):
             return False
         self._half_closed = True
         self._waiting.extend(self._http.receive_eof())
-        if self._task is None and not self._blocked:
+        if self._free:
             self._work()
         return not self._transport.is_closing() and self._transport.can_write_eof()
 
@@ -219,8 +226,13 @@ class HttpCarrier(TimedConnection):
             self._loop.call_soon(self._resume)
 
     def _resume(self) -> None:
-        if self._task is None and not (self._blocked or self._ending):
+        if self._free and not self._ending:
+            self._waiting.extend(self._http.receive(b""))
             self._work()
+
+    def _take_turn(self) -> None:
+        self._deferred = False
+        self._resume()
 
     def _work(self) -> None:
         """Answer what waits, until something has to be waited for."""
@@ -231,7 +243,8 @@ class HttpCarrier(TimedConnection):
             self._untouched = late[1]
             self._working = len(late[0].body)
             self._host.watch(self._task)
-        self._flush()
+        if late is not None or not self._http.ahead:
+            self._flush()
         if late is None:
             self._rest()
 
@@ -361,6 +374,12 @@ class HttpCarrier(TimedConnection):
         if http.closing:
             self._end(linger=http.trailing or bool(self._waiting))
             return
+        if http.ahead:
+            self._touch(None)
+            self._deferred = True
+            self._loop.call_soon(self._take_turn)
+            self._throttle()
+            return
         if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
@@ -374,7 +393,7 @@ class HttpCarrier(TimedConnection):
     def _throttle(self) -> None:
         if self._paused or self._transport.is_closing():
             return
-        if self._blocked or len(self._waiting) > PIPELINE_LIMIT or self._held() > self._host.body_limit:
+        if self._blocked or self._http.ahead > AHEAD_LIMIT:
             self._pause()
 
     def _pause(self) -> None:

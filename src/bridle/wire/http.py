@@ -111,15 +111,21 @@ class HttpServerConnection(Reader):
 
     Every message of :meth:`receive` and :meth:`receive_eof` is answered once, in order: by :meth:`respond`,
     or in pieces by :meth:`begin`, :meth:`write` and :meth:`end`. ``body_limit`` bounds a request's body, in
-    bytes. ``fixed`` are header lines, each with its end, that stand behind Kea's own in every answer which
-    has no such header itself. ``identify`` names the requests that come without a usable name; where it is
-    given, each answer tells the name of its request.
+    bytes; ``turn`` the requests that are read at a time, 0: all. ``fixed`` are header lines, each with its
+    end, that stand behind Kea's own in every answer which has no such header itself. ``identify`` names the
+    requests that come without a usable name; where it is given, each answer tells the name of its request.
     """
 
     def __init__(
-        self, body_limit: int = BODY_LIMIT, *, fixed: bytes = b"", identify: Callable[[], str] | None = None
+        self,
+        body_limit: int = BODY_LIMIT,
+        *,
+        turn: int = 0,
+        fixed: bytes = b"",
+        identify: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(body_limit)
+        self._turn = turn or -1
         self._fixed = fixed
         self._identify = identify
         self._messages: list[HttpRequest | HttpResponse] = []
@@ -149,14 +155,16 @@ class HttpServerConnection(Reader):
         return self._sealed and not self._unanswered
 
     def receive(self, data: bytes) -> list[HttpRequest | HttpResponse]:
-        """Take the bytes that came and return what they complete, in order.
+        """Take the bytes that came and return what they complete, in order. With a ``turn`` no more than that
+        is read; where there are bytes :attr:`ahead`, the next call goes on with them, also without new ones.
 
         A response among the requests is a refusal: it is sent in its turn, and is the last.
         """
         messages = self._messages = []
         if self._sealed:
-            self.trailing = True
+            self.trailing = self.trailing or bool(data)
             return messages
+        self._left = self._turn
         try:
             self._read(data)
         except Wrong as wrong:
@@ -167,6 +175,9 @@ class HttpServerConnection(Reader):
     def receive_eof(self) -> list[HttpRequest | HttpResponse]:
         """Take note that the client sends no more; a request that was cut off is refused."""
         messages = self._messages = []
+        if self._ahead:
+            self._turn = -1
+            messages = self.receive(b"")
         if self.begun:
             self._refuse(400, "the request was cut off")
             self._unanswered += 1
@@ -226,18 +237,15 @@ class HttpServerConnection(Reader):
         version = request.version if request is not None else self._version or "1.0"
         last = not kept or self._ends_with(request, response)
         status = response.status
-        if response.headers or status in _BODILESS_STATUSES or (last and kept and version == "1.1"):
-            announced = last and kept and version == "1.1" and status not in _UNANNOUNCED
-            head = _write_head(version, response, len(response.body), date, announced, self._fixed)
-        else:
-            before, between = _frame(version, status, response.content_type)
-            head = b"%b%d%b%b\r\n%b" % (before, len(response.body), between, date, self._fixed)
-        head = _named(head, request)
+        announced = last and kept and version == "1.1" and status not in _UNANNOUNCED
+        bodiless = status in _BODILESS_STATUSES
+        length = None if bodiless else len(response.body)
+        head = _named(_write_head(version, response, length, date, announced, self._fixed), request)
         self._unanswered -= 1
         if last:
             self._seal()
             self._unanswered = 0
-        if status in _BODILESS_STATUSES or (request is not None and request.method == "HEAD"):
+        if bodiless or (request is not None and request.method == "HEAD"):
             return head
         return head + response.body
 
@@ -254,8 +262,8 @@ class HttpServerConnection(Reader):
         chunked = unknown and request.version == "1.1"
         last = not request.keep_alive or self._ends_with(request, stream) or (unknown and not chunked)
         announced = last and request.keep_alive and request.version == "1.1"
-        fixed = self._fixed
-        head = _write_head(request.version, stream, stream.length, date, announced, fixed, chunked=chunked)
+        length, fixed = None if stream.status in _BODILESS_STATUSES else stream.length, self._fixed
+        head = _write_head(request.version, stream, length, date, announced, fixed, chunked=chunked)
         head = _named(head, request)
         if stream.status in _BODILESS_STATUSES or request.method == "HEAD":
             self._answered(last)
@@ -362,6 +370,7 @@ class HttpServerConnection(Reader):
             self._method, self._target, self._version or "1.0", headers, body, fields.keep_alive, name
         )
         self._messages.append(request)
+        self._left -= 1
         self._expecting = False
         if fields.keep_alive:
             self._version = None
@@ -376,13 +385,6 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Unknown"
-
-
-@lru_cache(maxsize=256)
-def _frame(version: str, status: int, content_type: str) -> tuple[bytes, bytes]:
-    """What stands before and behind the length in the head of an answer, up to the date."""
-    content = write_fields([("Content-Type", content_type)]) if content_type else b""
-    return _status_line(version, status) + b"Content-Length: ", b"\r\n" + content + b"Date: "
 
 
 def _status_line(version: str, status: int) -> bytes:
@@ -401,23 +403,62 @@ def _write_head(
     *,
     chunked: bool = False,
 ) -> bytes:
-    """The head but for its end: fields sorted by name, as Kea has them, and what is fixed."""
-    fields = [("Date", date.decode("ascii"))]
+    """The head but for its end."""
+    before, between, behind = _frame(
+        version,
+        response.status,
+        response.content_type,
+        response.headers,
+        fixed,
+        announced,
+        length is not None,
+        chunked,
+    )
+    if length is None:
+        return b"%b%b%b" % (before, date, behind)
+    return b"%b%d%b%b%b" % (before, length, between, date, behind)
+
+
+@lru_cache(maxsize=256)
+def _frame(
+    version: str,
+    status: int,
+    content_type: str,
+    headers: tuple[tuple[str, str], ...],
+    fixed: bytes,
+    announced: bool,
+    counted: bool,
+    chunked: bool,
+) -> tuple[bytes, bytes, bytes]:
+    """What stands in a head before the length, between it and the date, and behind that; without a length,
+    what stands before the date, nothing, and what stands behind it. Fields are sorted by name, as Kea has
+    them, and what is fixed follows."""
+    fields = [("Date", "")]
     if announced:
         fields.append(("Connection", "close"))
-    if response.status not in _BODILESS_STATUSES:
-        if length is not None:
-            fields.append(("Content-Length", str(length)))
-        if chunked:
-            fields.append(("Transfer-Encoding", "chunked"))
-        if response.content_type:
-            fields.append(("Content-Type", response.content_type))
-    for name, value in response.headers:
+    if counted:
+        fields.append(("Content-Length", ""))
+    if chunked:
+        fields.append(("Transfer-Encoding", "chunked"))
+    if content_type and status not in _BODILESS_STATUSES:
+        fields.append(("Content-Type", content_type))
+    for name, value in headers:
         if name.lower() in _OWN_HEADERS:
             raise LocalProtocolError(f"the header '{name}' is the connection's to write")
         fields.append((name, value))
     fields.sort(key=lambda field: field[0].lower())
-    return _status_line(version, response.status) + write_fields(fields) + _besides(fixed, response)
+    names = [name for name, _ in fields]
+    dated = names.index("Date")
+    lengthy = names.index("Content-Length") if "Content-Length" in names else dated
+    before = _status_line(version, status) + write_fields(fields[:lengthy])
+    behind = b"\r\n" + write_fields(fields[dated + 1 :]) + _besides(fixed, headers)
+    if lengthy == dated:
+        return before + b"Date: ", b"", behind
+    return (
+        before + b"Content-Length: ",
+        b"\r\n" + write_fields(fields[lengthy + 1 : dated]) + b"Date: ",
+        behind,
+    )
 
 
 def _named(head: bytes, request: HttpRequest | None) -> bytes:
@@ -427,10 +468,10 @@ def _named(head: bytes, request: HttpRequest | None) -> bytes:
     return head + b"\r\n"
 
 
-def _besides(fixed: bytes, response: HttpResponse | HttpStream) -> bytes:
+def _besides(fixed: bytes, headers: tuple[tuple[str, str], ...]) -> bytes:
     """Of the fixed lines those that the answer does not have in its own way."""
-    if not (fixed and response.headers):
+    if not (fixed and headers):
         return fixed
-    own = {name.lower().encode("latin-1") for name, _ in response.headers}
+    own = {name.lower().encode("latin-1") for name, _ in headers}
     lines = fixed.splitlines(keepends=True)
     return b"".join(line for line in lines if line.partition(b":")[0].lower() not in own)

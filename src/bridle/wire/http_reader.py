@@ -41,19 +41,34 @@ class Reader:
         self._last_version: str | None = None
         self._body: Body | None = None
         self._sealed = False  # nothing more is read
+        self._left = -1  # messages that are still to be read now; below 0 all
+        self._ahead = b""  # what is not to be read yet
         self.trailing: bool = False
         """True when the peer sent what was not read any more."""
 
     @property
     def begun(self) -> bool:
         """True when a part of a message has come, and not all of it."""
-        return bool(self._kept) or self._body is not None
+        return bool(self._kept or self._ahead) or self._body is not None
+
+    @property
+    def ahead(self) -> int:
+        """Bytes that are not to be read yet."""
+        return len(self._ahead)
 
     @property
     def held(self) -> int:
-        """Bytes of a message that has not come whole."""
+        """Bytes of a message that has not come whole, and such as were not read yet."""
         body = self._body
-        return len(self._kept) if body is None else len(self._kept) + len(body.data)
+        held = len(self._kept) + len(self._ahead)
+        return held if body is None else held + len(body.data)
+
+    def keep(self, data: bytes) -> None:
+        """Take bytes that are to be read with those of the next call."""
+        if self._sealed:
+            self.trailing = True
+        else:
+            self._ahead += data
 
     def _start(self, data: bytes, start: int) -> int:
         """Read the start line and say where it ends; 0 if it has not come whole."""
@@ -72,20 +87,22 @@ class Reader:
         self._sealed = True
         self.trailing = self.trailing or trailing
         self.trailing = self.trailing or self.begun
-        self._kept, self._fed, self._body = b"", 0, None
+        self._kept, self._fed, self._body, self._ahead = b"", 0, None, b""
 
     def _read(self, data: bytes) -> None:
         self._searched = len(self._kept)
-        if self._kept:
-            data, self._kept = self._kept + data, b""
+        if self._kept or self._ahead:
+            data, self._kept, self._ahead = self._kept + self._ahead + data, b"", b""
         position, size = 0, len(data)
-        while position < size and not self._sealed:
+        while position < size and self._left and not self._sealed:
             if self._body is None:
                 position = self._read_head(data, position)
             else:
                 position = self._read_body(self._body, data, position)
-        if position < size:
+        if position < size and self._sealed:
             self.trailing = True
+        elif position < size:
+            self._ahead = data[position:]
 
     def _read_head(self, data: bytes, start: int) -> int:
         if not self._fed:
