@@ -10,9 +10,12 @@ microseconds each.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
+import os
 import secrets
+import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,6 +43,8 @@ __all__ = [
 
 # Threads that check: one core of a machine is as much as strangers may have.
 WORKERS = 1
+# How far they stand back for the event loop: a check that was begun is to keep nobody waiting who is in.
+_NICENESS = 19
 # Checks that wait for a worker; who comes beyond is told to wait. Half a second's worth.
 QUEUE_LIMIT = 16
 # Checks of one address that are under way or wait: the rest of the queue is for others.
@@ -114,7 +119,13 @@ def verify_hash(written: str, password: bytes) -> bool:
 
 @functools.cache
 def _workers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(WORKERS, "bridle-passwords")
+    return ThreadPoolExecutor(WORKERS, "bridle-passwords", initializer=_give_way)
+
+
+def _give_way() -> None:
+    """Let the event loop have the processor first: on Linux each thread has a niceness of its own."""
+    with contextlib.suppress(OSError):  # slower for others, but no reason to let nobody in
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 class Passwords:
