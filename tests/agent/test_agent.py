@@ -322,7 +322,9 @@ class Certificates:
         self.anchor = str(folder / "ca.pem")
         authority.cert_pem.write_to_path(self.anchor)
         self.server = str(folder / "server.pem")
-        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self.server)
+        authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(
+            self.server
+        )
         self.client = str(folder / "client.pem")
         authority.issue_cert("amy@example.org").private_key_and_cert_chain_pem.write_to_path(self.client)
 
@@ -385,6 +387,29 @@ async def test_the_agent_shows_its_certificate_to_a_daemon_that_asks_for_one(
         assert known == implied == {"arguments": 1, "result": 0}
         assert stranger["result"] == 1
         assert "unable to forward command to the stranger service: " in str(stranger["text"])
+
+
+@on_every_loop
+async def test_the_agent_speaks_tls_to_services_on_unix_sockets(
+    short_path: Path, certificates: Certificates
+) -> None:
+    places: dict[str, dict[str, JSON]] = {
+        "kea": {"socket-type": "unix", "socket-name": f"{short_path}/kea"},
+        "blaster": {"socket-type": "bngblaster", "socket-name": f"{short_path}/blaster"},
+        "sip": {"socket-type": "binrpc", "socket-name": f"unixs:{short_path}/sip"},
+    }
+    services: dict[str, JSON | Path] = {
+        name: {**place, **certificates.keys(certificates.client)} for name, place in places.items()
+    }
+    services["plain"] = places["kea"]
+    entries: JSON = {
+        "control-sockets": [{**place, **certificates.keys(certificates.server)} for place in places.values()]
+    }
+    async with served(short_path, configuration=entries), agent(short_path, services) as front:
+        reply = await front.ask("repeat", *services, arguments={"value": 1})
+        *known, plain = reply.answers
+        assert known == [{"arguments": 1, "result": 0}] * 3
+        assert plain["result"] == 1
 
 
 # Plugins.

@@ -216,6 +216,14 @@ IN_AGENT = {
         '"control-sockets": {\n"a": { "socket-type": "https", "cert-file": "/x" } }',
         "a: trust-anchor parameter is missing or empty: all or none of TLS parameters must be set ({f}:2.6)",
     ),
+    "TLS of a service that has none": (
+        '"control-sockets": {\n"a": { "socket-type": "binrpc", "socket-name": "udp:127.0.0.1:1", FILES } }',
+        "TLS is not spoken with binrpc+udp:127.0.0.1:1, for all its certificates ({f}:2.83-86)",
+    ),
+    "TLS of a service in clear text": (
+        '"control-sockets": {\n"a": { "endpoint": "http://127.0.0.1:1", FILES } }',
+        "TLS is not spoken with http://127.0.0.1:1, for all its certificates ({f}:2.58-61)",
+    ),
     "shared library": (
         '"hooks-libraries": [ {\n"library": "/x/libca_hooks.so" } ]',
         "hook library '/x/libca_hooks.so' is a shared library for Kea and cannot be loaded: "
@@ -324,6 +332,7 @@ MISTAKES = {
 @pytest.mark.parametrize(("text", "says"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_told_in_kea_s_words_with_its_place(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "agent.conf"
+    text = text.replace("FILES", '"trust-anchor": "/x", "cert-file": "/x", "key-file": "/x"')
     file.write_text(text.replace("DIRECTORY", str(tmp_path)))
     (tmp_path / "colonless").write_text("bob\n")
 

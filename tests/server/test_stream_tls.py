@@ -13,14 +13,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 import bridle
 from bridle import CommandManager, EndpointError, Peer, Server
-from bridle.access.tls import client_context
 from bridle.net.secure import HANDSHAKE_TIMEOUT, HANDSHAKES
 from bridle.testing import elapsed
 from tests.support.bridle import BridleProgram
+from tests.support.certificates import Certificates
 from tests.support.loops import on_every_loop, on_virtual_clock
 from tests.support.programs import poll
 from tests.support.streams import turns
@@ -35,37 +34,9 @@ PLACES = (
 )
 
 
-class Site:
-    """Certificates in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.authority, self.other = trustme.CA(), trustme.CA()
-        self.authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-        self.other.cert_pem.write_to_path(str(folder / "other.pem"))
-        self.issue("server", "localhost", "127.0.0.1", "::1")
-        self.issue("client", "client.example", name="operator")
-        self.issue("stranger", "client.example", authority=self.other)
-
-    def issue(
-        self, file: str, *names: str, name: str | None = None, authority: trustme.CA | None = None
-    ) -> None:
-        """Write a certificate and its key into one file."""
-        issued = (authority or self.authority).issue_cert(*names, common_name=name)
-        issued.private_key_and_cert_chain_pem.write_to_path(str(self.folder / f"{file}.pem"))
-
-    def options(self, *more: str) -> str:
-        files = f"cert={self.folder}/server.pem&key={self.folder}/server.pem&ca={self.folder}/ca.pem"
-        return "&".join([f"?{files}", *more])
-
-    def client(self, name: str = "client", anchor: str = "ca") -> ssl.SSLContext:
-        own = str(self.folder / f"{name}.pem") if name else ""
-        return client_context(str(self.folder / f"{anchor}.pem"), own)
-
-
 @pytest.fixture
-def site(short_path: Path) -> Site:
-    return Site(short_path)
+def site(short_path: Path) -> Certificates:
+    return Certificates(short_path)
 
 
 @pytest.fixture
@@ -111,7 +82,7 @@ def blocking(endpoint: bridle.Endpoint, tls: ssl.SSLContext | None, count: int =
 @pytest.mark.parametrize("place", PLACES)
 @on_every_loop
 async def test_a_client_with_a_certificate_is_let_in_and_known(
-    site: Site, manager: CommandManager, seen: list[Peer], place: str
+    site: Certificates, manager: CommandManager, seen: list[Peer], place: str
 ) -> None:
     async with listening(manager, place.format(site.folder) + site.options()) as server:
         endpoint = server.channels[0].endpoint
@@ -127,7 +98,7 @@ async def test_a_client_with_a_certificate_is_let_in_and_known(
 @pytest.mark.parametrize("place", PLACES)
 @on_every_loop
 async def test_who_shows_no_certificate_or_a_strangers_is_kept_out(
-    site: Site, manager: CommandManager, seen: list[Peer], place: str
+    site: Certificates, manager: CommandManager, seen: list[Peer], place: str
 ) -> None:
     async with listening(manager, place.format(site.folder) + site.options()) as server:
         endpoint = server.channels[0].endpoint
@@ -141,7 +112,7 @@ async def test_who_shows_no_certificate_or_a_strangers_is_kept_out(
 
 @on_every_loop
 async def test_a_certificate_may_be_left_out_where_none_is_required(
-    site: Site, manager: CommandManager, seen: list[Peer]
+    site: Certificates, manager: CommandManager, seen: list[Peer]
 ) -> None:
     place = "tcp:127.0.0.1:0" + site.options("cert-required=no")
     async with listening(manager, place) as server:
@@ -156,7 +127,7 @@ async def test_a_certificate_may_be_left_out_where_none_is_required(
 
 
 @on_every_loop
-async def test_an_endpoint_names_a_clients_files_itself(site: Site, manager: CommandManager) -> None:
+async def test_an_endpoint_names_a_clients_files_itself(site: Certificates, manager: CommandManager) -> None:
     folder = site.folder
     async with listening(manager, "binrpc+tcp:127.0.0.1:0" + site.options()) as server:
         port = server.channels[0].endpoint.port
@@ -172,7 +143,9 @@ async def test_an_endpoint_names_a_clients_files_itself(site: Site, manager: Com
 
 
 @on_every_loop
-async def test_large_answers_and_many_commands_go_over_tls(site: Site, manager: CommandManager) -> None:
+async def test_large_answers_and_many_commands_go_over_tls(
+    site: Certificates, manager: CommandManager
+) -> None:
     async with listening(manager, "tcp:127.0.0.1:0" + site.options()) as server:
         endpoint = server.channels[0].endpoint
         async with bridle.connect_async(endpoint, tls=site.client()) as client:
@@ -190,7 +163,7 @@ async def test_large_answers_and_many_commands_go_over_tls(site: Site, manager: 
 
 
 @on_virtual_clock
-async def test_a_handshake_has_a_deadline(site: Site, manager: CommandManager) -> None:
+async def test_a_handshake_has_a_deadline(site: Certificates, manager: CommandManager) -> None:
     async with listening(manager, "tcp:127.0.0.1:0" + site.options()) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.channels[0].endpoint.port)
         began = elapsed()
@@ -201,7 +174,9 @@ async def test_a_handshake_has_a_deadline(site: Site, manager: CommandManager) -
 
 
 @on_every_loop
-async def test_those_who_never_shake_hands_keep_nobody_out(site: Site, manager: CommandManager) -> None:
+async def test_those_who_never_shake_hands_keep_nobody_out(
+    site: Certificates, manager: CommandManager
+) -> None:
     async with listening(manager, "tcp:127.0.0.1:0" + site.options()) as server:
         endpoint = server.channels[0].endpoint
         idle = [socket.create_connection(("127.0.0.1", endpoint.port)) for _ in range(HANDSHAKES + 20)]
@@ -216,7 +191,7 @@ async def test_those_who_never_shake_hands_keep_nobody_out(site: Site, manager: 
 
 @on_every_loop
 async def test_certificates_are_renewed_while_connections_go_on(
-    site: Site, manager: CommandManager, caplog: pytest.LogCaptureFixture
+    site: Certificates, manager: CommandManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     def shown() -> bytes | None:
         address = ("127.0.0.1", server.channels[0].endpoint.port)
@@ -247,7 +222,7 @@ async def test_certificates_are_renewed_while_connections_go_on(
 
 
 def test_sighup_renews_the_certificates_of_endpoints(short_path: Path) -> None:
-    site = Site(short_path)
+    site = Certificates(short_path)
     path = short_path / "s"
     endpoint = f"unix:{path}"
     words = ["run", "tests.support.kettle:Kettle", endpoint + site.options(), f"unix:{short_path}/plain"]
@@ -281,7 +256,7 @@ def test_sighup_renews_the_certificates_of_endpoints(short_path: Path) -> None:
 )
 @on_every_loop
 async def test_what_cannot_be_used_is_refused_and_named(
-    site: Site, manager: CommandManager, options: str, text: str
+    site: Certificates, manager: CommandManager, options: str, text: str
 ) -> None:
     (site.folder / "open.pem").write_bytes((site.folder / "server.pem").read_bytes())
     (site.folder / "open.pem").chmod(0o644)
@@ -293,7 +268,7 @@ async def test_what_cannot_be_used_is_refused_and_named(
 
 
 @on_every_loop
-async def test_datagrams_and_fifos_speak_no_tls(site: Site, manager: CommandManager) -> None:
+async def test_datagrams_and_fifos_speak_no_tls(site: Certificates, manager: CommandManager) -> None:
     server = Server(manager)
     for place in ("binrpc+udp:127.0.0.1:0", f"binrpc+unixd:{site.folder}/d", f"fifo:{site.folder}/f"):
         with pytest.raises(EndpointError, match="unknown option 'c"):
@@ -302,7 +277,9 @@ async def test_datagrams_and_fifos_speak_no_tls(site: Site, manager: CommandMana
 
 
 @on_every_loop
-async def test_https_takes_its_files_from_the_endpoint_too(site: Site, manager: CommandManager) -> None:
+async def test_https_takes_its_files_from_the_endpoint_too(
+    site: Certificates, manager: CommandManager
+) -> None:
     async with listening(manager, "https://127.0.0.1:0/" + site.options()) as server:
         endpoint = server.channels[0].endpoint
         async with bridle.connect_async(endpoint, tls=site.client()) as client:
@@ -314,7 +291,7 @@ async def test_https_takes_its_files_from_the_endpoint_too(site: Site, manager: 
 
 @on_every_loop
 async def test_answers_in_flight_are_delivered_when_the_server_ends(
-    site: Site, manager: CommandManager
+    site: Certificates, manager: CommandManager
 ) -> None:
     server = Server(manager)
     channel = await server.listen("binrpc+tcp:127.0.0.1:0" + site.options())

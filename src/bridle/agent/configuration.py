@@ -201,6 +201,7 @@ class _Reader:
             endpoint = as_endpoint(given if isinstance(given, str) else self._endpoint(service, path))
             tls = read_tls(service)
             if tls is not None:
+                self._check_secured(endpoint, path)
                 allowed = service.get("allow-readable-secrets") is True
                 check_secret_file(tls[2], "private key file", [*path, "key-file"], allowed=allowed)
         except EndpointError as error:
@@ -217,6 +218,12 @@ class _Reader:
         assert isinstance(timeout, int | float)
         assert isinstance(connections, int)
         return ServiceSettings(name, endpoint, float(timeout), connections, tls)
+
+    def _check_secured(self, endpoint: Endpoint, path: list[str | int]) -> None:
+        """Refuse certificates where a service would be asked in clear text all the same."""
+        if endpoint.transport not in ("unix", "tcp", "https") or endpoint.dialect == "fifo":
+            text = f"TLS is not spoken with {endpoint}, for all its certificates"
+            raise self._document.error(text, [*path, "trust-anchor"])
 
     def _endpoint(self, service: Mapping[str, JSON], path: list[str | int]) -> Endpoint:
         kind = service.get("socket-type", "unix")

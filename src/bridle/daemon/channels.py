@@ -37,13 +37,13 @@ __all__ = [
 _log = logging.getLogger("bridle.daemon")
 
 _UNIX_KEYS = frozenset({"socket-type", "socket-name", "allow-world-writable", "user-context", "comment"})
+_TLS_FILES = ("trust-anchor", "cert-file", "key-file")
 _TLS: Mapping[str, type] = {
-    "trust-anchor": str,
-    "cert-file": str,
-    "key-file": str,
+    **dict.fromkeys(_TLS_FILES, str),
     "cert-required": bool,
     "allow-readable-secrets": bool,
 }
+_STREAM_KEYS = _UNIX_KEYS.union(_TLS)
 _KAMAILIO_OPTIONS: Mapping[str, type] = {
     "mode": str,
     "user": str,
@@ -55,7 +55,7 @@ _KAMAILIO_OPTIONS: Mapping[str, type] = {
     "max-struct-size": int,
     "allow-world-writable": bool,
 }
-_KAMAILIO_KEYS = _UNIX_KEYS.union(_KAMAILIO_OPTIONS, _TLS, {"allow-unauthenticated"})
+_KAMAILIO_KEYS = _STREAM_KEYS.union(_KAMAILIO_OPTIONS, {"allow-unauthenticated"})
 _PACEMAKER_KEYS = _UNIX_KEYS.union({"transport"})
 _OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "date", "transfer-encoding"})
 _HTTP_KEYS = frozenset(
@@ -175,16 +175,7 @@ def _read_one(item: JSON, path: list[str | int], document: Document, root: str) 
     if kind is None:
         raise ConfigurationError("Mandatory 'socket-type' parameter missing")
     if kind in ("unix", "bngblaster"):
-        _check_keys(item, _UNIX_KEYS, str(kind).upper(), path, document)
-        name = item.get("socket-name")
-        if name is None:
-            raise ConfigurationError("Mandatory 'socket-name' parameter missing")
-        if not isinstance(name, str):
-            raise ConfigurationError("'socket-name' parameter expected to be a string")
-        _check_type(item, {"allow-world-writable": bool}, path, document)
-        options = (("allow-world-writable", "1"),) if item.get("allow-world-writable") else ()
-        dialect = "kea" if kind == "unix" else "bngblaster"
-        return ChannelSettings(Endpoint("unix", dialect, path=name, options=options))
+        return _read_unix("kea" if kind == "unix" else "bngblaster", item, path, document)
     if kind == "http" and "socket-name" in item:
         return read_http_file(item, path, document, realm=f"kea-{root.lower()}-server")
     if kind in ("http", "https"):
@@ -199,6 +190,23 @@ def _read_one(item: JSON, path: list[str | int], document: Document, root: str) 
     if kind == "pacemaker":
         return _read_pacemaker(item, path, document)
     raise ConfigurationError(f"Invalid 'socket-type' parameter value {kind}")
+
+
+def _read_unix(
+    dialect: str, item: Mapping[str, JSON], path: list[str | int], document: Document
+) -> ChannelSettings:
+    """A unix stream socket: ``socket-name`` is its path."""
+    _check_keys(item, _STREAM_KEYS, str(item["socket-type"]).upper(), path, document)
+    name = item.get("socket-name")
+    if name is None:
+        raise ConfigurationError("Mandatory 'socket-name' parameter missing")
+    if not isinstance(name, str):
+        raise ConfigurationError("'socket-name' parameter expected to be a string")
+    _check_type(item, {"allow-world-writable": bool, **_TLS}, path, document)
+    options = (("allow-world-writable", "1"),) if item.get("allow-world-writable") else ()
+    endpoint = Endpoint("unix", dialect, path=name, options=options)
+    tls, secured = _read_stream_tls(endpoint, item, path, document)
+    return ChannelSettings(endpoint, HttpSettings(tls=tls), secured)
 
 
 def _read_kamailio(
@@ -217,18 +225,34 @@ def _read_kamailio(
         raise document.error(str(error), [*path, "socket-name"]) from error
     options = tuple((key, _option(item[key])) for key in _KAMAILIO_OPTIONS if key in item)
     endpoint = msgspec.structs.replace(endpoint, options=options)
-    tls, secured = _read_tls(item, path, document)
-    if tls is not None and endpoint.transport not in ("tcp", "unix"):
-        raise document.error(f"{endpoint} cannot speak TLS, which streams do", [*path, "trust-anchor"])
+    tls, secured = _read_stream_tls(endpoint, item, path, document)
     allowed = item.get("allow-unauthenticated") is True
     return ChannelSettings(endpoint, HttpSettings(tls=tls, allow_unauthenticated=allowed), secured)
+
+
+def _read_stream_tls(
+    endpoint: Endpoint, item: Mapping[str, JSON], path: list[str | int], document: Document
+) -> tuple[ssl.SSLContext | None, tuple[str, ...]]:
+    """TLS of a listener of a dialect that is not in HTTP: refused where it would not be spoken."""
+    given = next((key for key in (*_TLS_FILES, "cert-required") if item.get(key)), None)
+    if given is None:
+        return None, ()
+    if endpoint.transport not in ("tcp", "unix"):
+        raise document.error(f"{endpoint} cannot speak TLS, which streams do", [*path, given])
+    if endpoint.dialect == "fifo":
+        text = f"{endpoint} cannot speak TLS: its answers end where a side closes"
+        raise document.error(text, [*path, given])
+    if given == "cert-required":
+        text = f"cert-required asks for nothing without {', '.join(_TLS_FILES)}"
+        raise document.error(text, [*path, given])
+    return _read_tls(item, path, document)
 
 
 def _read_tls(
     item: Mapping[str, JSON], path: list[str | int], document: Document
 ) -> tuple[ssl.SSLContext | None, tuple[str, ...]]:
     """The context of a listener, and what it is made of."""
-    if not any(item.get(key) for key in ("trust-anchor", "cert-file", "key-file")):
+    if not any(item.get(key) for key in _TLS_FILES):
         return None, ()
     # Loaded only here: a daemon on a unix socket needs no TLS.
     from bridle.access.tls import server_context
@@ -464,8 +488,9 @@ class ControlChannels:
                 plain = "HTTP" if "http" in before.endpoint.transport else "plain"
                 words = (plain, "HTTPS" if plain == "HTTP" else "TLS")
                 words = words if settings.secured else (words[1], words[0])
+                same = "path" if place[0] == "path" else "address and port"
                 raise ConfigurationError(
-                    f"Can not switch from {words[0]} to {words[1]} sockets using the same address and port."
+                    f"Can not switch from {words[0]} to {words[1]} sockets using the same {same}."
                 )
             if before.endpoint.options != settings.endpoint.options:
                 raise ConfigurationError(
