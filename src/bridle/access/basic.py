@@ -16,7 +16,7 @@ from pathlib import Path as FilePath
 from bridle.access.failed_logins import FailedLogins
 from bridle.access.limits import LimitSettings
 from bridle.access.passwords import NOBODY, Candidate, Passwords, Verdict, check_hash
-from bridle.access.secrets import check_secret_file
+from bridle.access.private_files import check_secret_file
 from bridle.access.tokens import Tokens
 from bridle.core.errors import ConfigurationError
 from bridle.core.messages import JSON, Path

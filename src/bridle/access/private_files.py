@@ -1,6 +1,14 @@
-"""Files that decide who may do what, or that tell what was done: nobody but their owner may write them.
+"""Files that the wrong people can get at are refused rather than used: whoever could write what decides who
+may do what would be whoever they like.
 
-A file that others can write is refused rather than used: whoever could write it would be whoever they like.
+Who the wrong people are depends on where a file comes from.
+
+* What Bridle keeps itself (tokens, the audit and its key; :func:`check_private`) belongs to root or to who
+  runs this; nobody else may write it, nor read it where it is secret. Nothing allows more: it is written with
+  these rights, and nobody else has business with it.
+* What it is given (keys of certificates, passwords; :func:`check_secret_file`) may belong to anybody, as
+  containers and service managers differ there, and be read by a group, as where root shares a key with that
+  of a service. ``allow-readable-secrets`` allows more: secrets are mounted into containers with mode 0644.
 """
 
 from __future__ import annotations
@@ -14,11 +22,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bridle.core.errors import ConfigurationError
+from bridle.core.messages import Path as Place
 
-__all__ = ["check_folder", "check_private", "locked_folder", "read_private", "replace_private", "sync_folder"]
+__all__ = [
+    "ALLOWED",
+    "check_folder",
+    "check_private",
+    "check_secret_file",
+    "locked_folder",
+    "read_private",
+    "replace_private",
+    "sync_folder",
+]
+
+ALLOWED = "allow-readable-secrets"
+"""The setting that allows secrets of a configuration to be read and changed by others."""
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
+# OpenSSH's rule, with room for groups.
+_NOT_SHARED = stat.S_IRWXO | stat.S_IWGRP
 
 
 def check_private(status: os.stat_result, name: str | Path, *, secret: bool) -> None:
@@ -38,6 +61,26 @@ def check_private(status: os.stat_result, name: str | Path, *, secret: bool) -> 
         raise ConfigurationError(f"'{name}' can be written by others: chmod go-w '{name}'")
     if secret and status.st_mode & _OTHERS_READ:
         raise ConfigurationError(f"'{name}' holds secrets and can be read by others: chmod go= '{name}'")
+
+
+def check_secret_file(file: str, what: str, path: Place = (), *, allowed: bool = False) -> None:
+    """Refuse a secret that a configuration names at ``path``, where the wrong people can get at it; one that
+    is not there is not judged.
+
+    Raises:
+        ConfigurationError: it is writable by its group, or anything by others, and that is not ``allowed``.
+    """
+    try:
+        mode = stat.S_IMODE(os.stat(file).st_mode)  # noqa: PTH116 - as all of it is by name
+    except OSError:
+        return
+    if mode & _NOT_SHARED and not allowed:
+        does = "read" if mode & (stat.S_IROTH | stat.S_IXOTH) else "change"
+        raise ConfigurationError(
+            f"{what} '{file}' is not used: others can {does} it (mode 0{mode:o}); take that right away "
+            f"(chmod 0640), or allow it with {ALLOWED}",
+            path=path,
+        )
 
 
 def check_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 
-from bridle.access.secrets import ALLOWED, check_secret_file
+from bridle.access.private_files import ALLOWED, check_secret_file
 from bridle.core.errors import ConfigurationError
 from bridle.core.messages import JSON, Path
 

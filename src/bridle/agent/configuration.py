@@ -24,7 +24,7 @@ from typing import Literal
 import msgspec
 
 from bridle.access.configuration import is_access_library
-from bridle.access.secrets import check_secret_file
+from bridle.access.private_files import check_secret_file
 from bridle.access.tls import read_tls
 from bridle.agent.bngblaster.settings import DIRECTORY, EXECUTABLE, ControllerSettings
 from bridle.agent.forwarding import CONNECTIONS, TIMEOUT, ServiceSettings

@@ -1,14 +1,15 @@
-"""Files of secrets: who may be able to read them (as OpenSSH has it, with room for groups)."""
+"""Files that the wrong people can get at: those that Bridle keeps, and the secrets that it is given."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from bridle import ConfigurationError
 from bridle.access.basic import BasicAuthentication, read_authentication
-from bridle.access.secrets import check_secret_file
+from bridle.access.private_files import check_private, check_secret_file
 
 
 @pytest.fixture
@@ -72,3 +73,47 @@ def test_password_files_are_held_to_it(file: Path) -> None:
     with pytest.raises(ConfigurationError, match=f"password file '{file}' is not used"):
         read(file)
     assert read(file, allow_readable=True).required
+
+
+# What Bridle keeps
+
+
+def is_refused(file: Path, *, secret: bool) -> bool:
+    try:
+        check_private(file.stat(), file, secret=secret)
+    except ConfigurationError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("mode", "refused", "refused_if_secret", "refused_as_given"),
+    [
+        (0o600, False, False, False),
+        (0o640, False, True, False),
+        (0o644, False, True, True),
+        (0o620, True, True, True),
+        (0o602, True, True, True),
+    ],
+)
+def test_what_is_kept_has_one_owner_and_what_is_given_may_be_a_group_s(
+    file: Path, mode: int, refused: bool, refused_if_secret: bool, refused_as_given: bool
+) -> None:
+    file.chmod(mode)
+    assert is_refused(file, secret=False) == refused
+    assert is_refused(file, secret=True) == refused_if_secret
+    if refused_as_given:
+        with pytest.raises(ConfigurationError):
+            check_secret_file(str(file), "private key file")
+    else:
+        check_secret_file(str(file), "private key file")
+
+
+def test_what_is_kept_belongs_to_root_or_to_who_runs_this(file: Path) -> None:
+    file.chmod(0o600)
+    facts = list(file.stat())
+    facts[4] = 4_000_000  # st_uid
+    with pytest.raises(ConfigurationError, match=f"'{file}' belongs to user 4000000, who could change it"):
+        check_private(os.stat_result(facts), file, secret=False)
+    facts[4] = 0
+    check_private(os.stat_result(facts), file, secret=True)
