@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,15 +14,17 @@ import pytest
 
 from bridle import Command, Peer
 from bridle.access.audit import Audit
+from bridle.access.audit_file import AuditFile
 from bridle.access.audit_lines import Entry
 from bridle.access.audit_search import read_time
 from bridle.access.audit_settings import AuditSettings
 from bridle.cli.audit import render
 from tests.support.audits import unredacted, written
-from tests.support.bridle import command_line
+from tests.support.bridle import BridleProgram, command_line
+from tests.support.programs import poll
 from tests.support.terminal import Terminal
 
-USAGE, UNAVAILABLE, PROTOCOL = 64, 69, 76
+USAGE, UNAVAILABLE, PROTOCOL, INTERRUPTED = 64, 69, 76, 130
 COMMANDS = (
     ("list-commands", "read", 0, Peer(transport="unix", address="/run/x", pid=7, uid=1000, gid=1000), ()),
     (
@@ -120,7 +123,7 @@ def test_a_copy_without_a_head_is_noted(audit: Path, tmp_path: Path) -> None:
     assert "there is no head" in ended.stderr
 
 
-@pytest.mark.parametrize("words", [["verify"], ["show"]])
+@pytest.mark.parametrize("words", [["verify"], ["show"], ["show", "--follow"]])
 def test_a_file_that_is_not_there_is_unavailable(words: list[str], tmp_path: Path) -> None:
     ended = command_line("audit", *words, tmp_path / "none")
     assert (ended.returncode, ended.stdout) == (UNAVAILABLE, "")
@@ -137,6 +140,7 @@ def test_a_file_that_is_not_there_is_unavailable(words: list[str], tmp_path: Pat
         ["show", "x", "--since", "yesterday"],
         ["show", "x", "--result", "bad"],
         ["show", "x", "--access", "any"],
+        ["show", "x", "--follow", "--until", "1h"],
         ["bogus"],
     ],
 )
@@ -196,6 +200,39 @@ def test_lines_that_cannot_be_read_are_counted_at_the_end(audit: Path) -> None:
     assert ended.returncode == PROTOCOL
     assert "lease4-del" in ended.stdout
     assert ended.stderr == 'bridle: 2 lines cannot be read: see "bridle audit verify"\n'
+
+
+def test_new_lines_are_shown_as_they_are_written_until_it_is_interrupted(audit: Path, tmp_path: Path) -> None:
+    words = ["audit", "show", audit, "--follow", "--command", "say", "--result", "0"]
+    program = BridleProgram([*words, "--json"], tmp_path, name="follower")
+    program.start()
+    try:
+        file = AuditFile.open(audit, max_size=200)
+        for number in range(5):
+            line = b'{"time":"2026-11-25T10:00:00.000000Z","command":"say","result":%d}'
+            file.append([line % (number % 2)])
+            count = number // 2 + 1
+            assert poll(lambda count=count: len(program.stdout.splitlines()) == count)
+        file.close()
+        assert len([*tmp_path.glob("audit.jsonl.*")]) > 4
+        program.process.send_signal(signal.SIGINT)
+        assert program.wait() == INTERRUPTED
+    finally:
+        program.stop()
+    assert [json.loads(line)["result"] for line in program.stdout.splitlines()] == [0, 0, 0]
+    assert program.stderr.strip() == ""
+
+
+def test_it_follows_as_people_read_it_and_tells_of_lines_that_cannot_be_read(audit: Path) -> None:
+    with Terminal("audit", "show", "-f", audit, columns=80) as terminal:
+        terminal.expect("lease4-del")
+        with audit.open("ab") as file:
+            file.write(b'nonsense\n{"n":99,"time":"2026-11-25T10:00:00.000000Z","command":"later"}\n')
+        terminal.expect("a line cannot be read")
+        terminal.expect("later")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == INTERRUPTED
+        assert "Traceback" not in terminal.text
 
 
 def test_its_help_says_what_one_needs() -> None:

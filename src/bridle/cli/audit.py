@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import click
 import msgspec
 
 from bridle.access.audit_file import read_key
+from bridle.access.audit_follow import follow
 from bridle.access.audit_lines import Entry
 from bridle.access.audit_search import Wanted, read_time, search
 from bridle.access.audit_verify import Anchor, Report, verify
@@ -26,6 +29,8 @@ _WIDE = 100
 _WHO = 20
 _COMMAND = 28
 _DIGEST = 64
+# Seconds until a followed audit is looked at again: people do not notice, and a look costs some microseconds.
+_PAUSE = 0.25
 
 _FILES = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 
@@ -103,6 +108,7 @@ def _counted(number: int, what: str) -> str:
 @click.option("--since", metavar="TIME", help="Not before: 2026-11-25T18:00, or 15m for so long ago.")
 @click.option("--until", metavar="TIME", help="Before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they stand.")
+@click.option("-f", "--follow", "follows", is_flag=True, help="Go on with the lines that are written.")
 def show_command(
     files: tuple[Path, ...],
     user: str,
@@ -114,12 +120,18 @@ def show_command(
     since: str | None,
     until: str | None,
     as_json: bool,
+    follows: bool,
 ) -> int:
     """Look for lines, in FILE and all that it was rotated to.
 
     NAME may be a pattern, such as lease4-*. What is printed says nothing about whether the lines are as they
     were written: that is for "bridle audit verify".
+
+    With --follow, new lines are printed as they are written, also when FILE is rotated, until SIGINT: the
+    exit status is 130 then. Only new ones: --follow --since 0s.
     """
+    if follows and until:
+        raise click.UsageError("--follow has no end, which --until names")
     if result and result != "failed" and not result.isdecimal():
         raise click.UsageError(f"a result is a number, or failed: not '{result}'")
     now = datetime.now(UTC)
@@ -133,23 +145,48 @@ def show_command(
         since=_time(since, now),
         until=_time(until, now),
     )
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    unreadable = 0
     try:
-        for line, entry in search(files, wanted):
-            if entry is None:
-                unreadable += 1
-            elif as_json:
-                print(line.decode("utf-8", "backslashreplace"), end="")
-            else:
-                print(render(entry, width))
+        return _follow(files, wanted, as_json) if follows else _show(files, wanted, as_json)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
         raise Failure(f"{error.filename}: {error.strerror}", ExitStatus.UNAVAILABLE) from error
+
+
+def _show(files: tuple[Path, ...], wanted: Wanted, as_json: bool) -> int:
+    unreadable = 0
+    tell = _teller(as_json)
+    for line, entry in search(files, wanted):
+        if entry is None:
+            unreadable += 1
+        else:
+            tell(line, entry)
     if unreadable:
         raise Failure(f'{unreadable} lines cannot be read: see "bridle audit verify"', ExitStatus.PROTOCOL)
     return 0
+
+
+def _follow(files: tuple[Path, ...], wanted: Wanted, as_json: bool) -> int:
+    tell = _teller(as_json)
+    for line, entry in follow(files, wanted, _pause):
+        if entry is None:
+            click.echo('bridle: a line cannot be read: see "bridle audit verify"', err=True)
+        else:
+            tell(line, entry)
+    return 0
+
+
+def _pause() -> None:
+    sys.stdout.flush()
+    time.sleep(_PAUSE)
+
+
+def _teller(as_json: bool) -> Callable[[bytes, Entry], None]:
+    """What prints a line."""
+    if as_json:
+        return lambda line, entry: print(line.decode("utf-8", "backslashreplace"), end="")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    return lambda line, entry: print(render(entry, width))
 
 
 def _time(written: str | None, now: datetime) -> str:
