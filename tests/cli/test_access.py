@@ -170,6 +170,66 @@ def test_wrong_usage(file: Path, words: list[str], error: str) -> None:
     assert ended.stderr.splitlines()[-1] == f"Error: {error}"
 
 
+LIMITS = """
+    "limits": {
+        "peer": { "requests-per-second": 100, "burst": 200, "in-flight": 16, "connections": 32,
+                  "body-size": 1048576 },
+        "roles": { "reader": { "requests-per-second": 2.5, "body-size": 4096 },
+                   "default-role": { "requests-per-second": 0.5 }, "admin": { } }
+    }
+"""
+OF_A_PEER = (
+    "at most 100 requests a second and 200 at once, 16 commands in flight, 32 connections of one unix user "
+    "or address, 1048576 bytes a command"
+)
+OF_READERS = (
+    "limits of all peers of role 'reader' together: at most 2.5 requests a second and 2 at once, 4096 bytes "
+    "a command"
+)
+OF_OTHERS = "limits of all peers of role 'default-role' together: at most 0.5 requests a second and 1 at once"
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["--as", "reader"], [f"limits of each peer: {OF_A_PEER}", OF_READERS]),
+        (["--as", "admin"], [f"limits of each peer: {OF_A_PEER}"]),
+        (["--token", "ci"], ["role 'reader'", f"limits of each peer: {OF_A_PEER}", OF_READERS]),
+        (["--uid", "0"], ["role 'admin'", f"limits of each peer, here uid 0: {OF_A_PEER}"]),
+        (
+            ["--address", "192.0.2.9"],
+            ["role 'reader'", f"limits of each peer, here 192.0.2.9: {OF_A_PEER}", OF_READERS],
+        ),
+        (
+            ["--token", "ci", "--user", "amy"],
+            ["role 'reader'", f"limits of each peer, here user amy: {OF_A_PEER}", OF_READERS],
+        ),
+        (
+            ["--address", "2001:db8::1"],
+            [
+                "role 'default-role', for no role is assigned",
+                f"limits of each peer, here 2001:db8::/64: {OF_A_PEER}",
+                OF_OTHERS,
+            ],
+        ),
+    ],
+)
+def test_the_limits_of_who_asks_stand_before_the_rules(
+    file: Path, words: list[str], lines: list[str]
+) -> None:
+    file.write_text(f'{{ "Control-agent": {{ "access": {{ {POLICY}, {LIMITS} }} }} }}')
+    ended = access("explain", *words, "lease4-get", "-c", file)
+    told = ended.stdout.splitlines()
+    assert told[: len(lines)] == lines
+    assert told[len(lines)].startswith("command 'lease4-get': access read")
+    assert told[-1].startswith(("accepted: ", "rejected: "))
+
+
+def test_limits_that_bound_nothing_are_not_told(file: Path) -> None:
+    file.write_text(f'{{ "D": {{ "access": {{ {POLICY}, "limits": {{ "failed-logins": {{ }} }} }} }} }}')
+    assert "limits" not in access("explain", "--as", "reader", "lease4-get", "-c", file).stdout
+
+
 def test_limits_and_the_audit_are_checked_with_the_roles(tmp_path: Path) -> None:
     file = tmp_path / "d.conf"
     limits = '"limits": { "peer": { "in-flight": 4 }, "roles": { "reader": { "requests-per-second": 1 } } }'
@@ -181,7 +241,10 @@ def test_limits_and_the_audit_are_checked_with_the_roles(tmp_path: Path) -> None
     file.write_text(f'{{ "D": {{ "access": {{ {limits} }} }} }}')
     ended = access("check", file)
     assert "there are no roles: everybody may do everything; limits" in ended.stdout
-    assert access("explain", "shutdown", "-c", file).stdout.startswith("accepted: there are no roles")
+    assert access("explain", "shutdown", "-c", file).stdout == (
+        "limits of each peer: at most 4 commands in flight\n"
+        "accepted: there are no roles: everybody may do everything\n"
+    )
     file.write_text('{ "D": { "access": {\n "limits": { "peer": { "in-flight": -1 } } } } }')
     ended = access("check", file)
     assert ended.returncode == 1

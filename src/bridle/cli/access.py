@@ -9,6 +9,7 @@ import click
 from msgspec import UNSET
 
 from bridle.access.guard_settings import GuardSettings, read_guard, read_guard_of
+from bridle.access.limits import Limit, LimitSettings, key_of
 from bridle.access.policy import DEFAULT_ROLE, UNKNOWN_ROLE, Policy
 from bridle.access.roles import Role
 from bridle.cli.arguments import check_text, parse_arguments
@@ -76,7 +77,8 @@ def explain(
     custom: str | None,
     service: str | None,
 ) -> int:
-    """Say why a role may or may not run COMMAND: each rule that is looked at, and what it makes of it.
+    """Say why a role may or may not run COMMAND: each rule that is looked at, and what it makes of it; before
+    that, the limits that hold for who asks.
 
     The role is named by --as, or it is the one that the configuration gives to whoever is described by the
     other options. ARGUMENTS are those of "bridle call". The exit status is 0 if the command is accepted, 1 if
@@ -93,17 +95,20 @@ def explain(
     for word in (name, *filter(None, (user, token, address, subject, issuer, custom, service))):
         check_text(word)
     body: JSON = parse_arguments(arguments)
-    policy = _read(file).policy
+    settings = _read(file)
+    policy = settings.policy
+    peer = _peer(user, token, address, uid, subject, issuer)
     if policy is None:
+        _tell_limits(settings.limits, peer, None)
         click.echo("accepted: there are no roles: everybody may do everything")
         return 0
-    peer = _peer(user, token, address, uid, subject, issuer)
     if role_name is None:
         role = _assigned(policy, peer, service, custom)
     else:
         if peer != Peer() or custom is not None:
             raise click.UsageError("--as names the role: who asks makes no difference then")
         role = _named(policy, role_name)
+    _tell_limits(settings.limits, peer, role.name if role_name or policy.governs(peer) else None)
     asked = Command(name, UNSET if body is None else body)
     for line in role.explain(asked, service):
         click.echo(line)
@@ -130,6 +135,31 @@ def _named(policy: Policy, name: str) -> Role:
     if role is None:
         raise click.UsageError(f"there is no role '{name}': {_roles(policy)}")
     return role
+
+
+def _tell_limits(limits: LimitSettings | None, peer: Peer, role: str | None) -> None:
+    """Say what a peer may ask for, and what it shares with all peers of its role."""
+    if limits is None:
+        return
+    bounds = _bounds(limits.peer)
+    if bounds:
+        key = key_of(peer)
+        counted = f", here {key}" if key else ""
+        click.echo(f"limits of each peer{counted}: at most {bounds}")
+    bounds = _bounds(limits.roles.get(role or "", Limit()))
+    if bounds:
+        click.echo(f"limits of all peers of role '{role}' together: at most {bounds}")
+
+
+def _bounds(limit: Limit) -> str:
+    rate, burst = f"{limit.requests_per_second:.15g}", int(limit.depth)
+    told = (
+        (limit.requests_per_second, f"{rate} requests a second and {burst} at once"),
+        (limit.in_flight, f"{limit.in_flight} commands in flight"),
+        (limit.connections, f"{limit.connections} connections of one unix user or address"),
+        (limit.body_size, f"{limit.body_size} bytes a command"),
+    )
+    return ", ".join(words for bound, words in told if bound)
 
 
 def _roles(policy: Policy) -> str:
