@@ -22,7 +22,7 @@ from bridle import JSON, Command, ConfigurationError, Peer
 from bridle.access import audit as audit_module
 from bridle.access import audit_file
 from bridle.access.audit import COMMIT_TIMEOUT, GATHER, RETRY, Audit
-from bridle.access.audit_lines import ARGUMENTS_LIMIT, GENESIS, TEXT_LIMIT, Composer, Entry, Redactor, chained
+from bridle.access.audit_lines import ARGUMENTS_LIMIT, TEXT_LIMIT, Composer, Entry, Redactor, Series
 from bridle.access.audit_settings import AuditSettings, read_audit
 from bridle.testing import run
 from tests.support.audits import events, lines, texts, unredacted, written
@@ -134,16 +134,16 @@ def composed(command: Command, **settings: Any) -> dict[str, Any]:
     """What the line of a command says."""
     composer = Composer(settings.pop("redact", unredacted), **settings)
     origin, arguments = composer.origin(command, "read", command.peer), composer.arguments(command)
-    line = (1_700_000_000_123_456_789, origin, arguments, 0, 0.5, command.request_id, "")
-    data, digest = chained([line], 0, GENESIS, b"")
-    found: dict[str, Any] = json.loads(data)
-    assert (found.pop("n"), found.pop("digest")) == (1, digest.hex())
+    draft = (0.125, origin, arguments, 0, 0.5, command.request_id, "")
+    [line] = Series(0).lines([draft], 1_700_000_000)
+    found: dict[str, Any] = json.loads(line)
+    assert found.pop("n") == 1
     return found
 
 
 def test_a_line_says_nothing_that_is_not_known() -> None:
     assert composed(Command("look")) == {
-        "time": "2023-11-14T22:13:20.123456Z",
+        "time": "2023-11-14T22:13:20.125000Z",
         "command": "look",
         "access": "read",
         "transport": "local",
@@ -390,6 +390,32 @@ async def test_lines_beyond_the_queue_are_counted_in_the_gap(
     gap = lines(path)[-1]
     assert (gap["event"], gap["lost"]) == ("gap", 92)
     assert len(lines(path)) == 12
+    assert texts(path) == []
+
+
+@on_virtual_clock
+async def test_lines_that_come_while_a_write_fails_are_counted_too(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_module, "QUEUE_LINES", 10)
+    path = tmp_path / "audit.jsonl"
+    async with opened(path) as audit:
+        disk.held = threading.Event()
+        for _ in range(8):
+            audit.record(Command("look"), "read", 0, 0.0)
+        failing = asyncio.ensure_future(audit.commit(change(), "write", 0, 0.0))
+        await asyncio.sleep(0)
+        for _ in range(8):
+            audit.record(Command("look"), "read", 0, 0.0)
+        assert audit.status()["waiting"] == 8
+        disk.room = 0
+        disk.held.set()
+        assert not await failing
+        audit.record(Command("look"), "read", 0, 0.0)
+        assert (audit.status()["waiting"], audit.status()["lost"]) == (17, 1)
+        disk.room = 1 << 60
+        await asyncio.sleep(RETRY * 2)
+    assert (len(lines(path)), lines(path)[-1]["lost"]) == (19, 1)
     assert texts(path) == []
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bridle import ConfigurationError
 from bridle.access.audit_file import AuditFile, read_key
 from bridle.access.audit_verify import files_of, verify
-from tests.support.audits import body, events, lines, texts, written
+from tests.support.audits import events, lines, say, texts, written
 
 SECOND = 1_000_000_000
 
@@ -64,14 +64,14 @@ def test_it_is_rotated_by_age_whoever_had_it_open(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     now = [1_700_000_000 * SECOND]
     file = AuditFile.open(path, max_age=3600, now=lambda: now[0])
-    file.append([body(0)])
+    say(file, 0)
     now[0] += 1800 * SECOND
-    file.append([body(1)])
+    say(file, 1)
     file.close()
     assert len(files_of(path)) == 1
     file = AuditFile.open(path, max_age=3600, now=lambda: now[0])
     now[0] += 1801 * SECOND
-    file.append([body(2)])
+    say(file, 2)
     file.close()
     assert len(files_of(path)) == 2
     assert texts(path) == []
@@ -203,9 +203,9 @@ def test_a_file_that_was_emptied_is_missed(tmp_path: Path) -> None:
 def test_a_file_that_is_moved_away_is_begun_anew_and_the_chain_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     file = AuditFile.open(path)
-    file.append([body(0)])
+    say(file, 0)
     path.rename(f"{path}.000000000001")
-    file.append([body(1)])
+    say(file, 1)
     file.close()
     assert lines(path)[0]["reason"] == "the file was moved or removed"
     assert texts(path) == []
@@ -215,9 +215,9 @@ def test_a_file_that_is_cut_or_written_by_others_while_it_is_open_tells_so(tmp_p
     path = tmp_path / "audit.jsonl"
     file = AuditFile.open(path)
     for number in range(3):
-        file.append([body(number)])
+        say(file, number)
     os.truncate(path, path.stat().st_size - 10)
-    file.append([body(3)])
+    say(file, 3)
     file.close()
     assert texts(path) == ["audit.jsonl:4: is no line of an audit"]
 
@@ -230,7 +230,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     file = AuditFile.open(path)
     with pytest.raises(ConfigurationError, match="is open in another process: one file, one process"):
         AuditFile.open(path)
-    file.append([body(0)])
+    say(file, 0)
     file.close()
     written(path, 1)
     assert texts(path) == []
@@ -345,7 +345,7 @@ def test_wherever_a_write_was_torn_the_chain_is_whole_afterwards(known: int, dat
         head = Path(f"{path}.head")
         before, size = head.read_bytes(), path.stat().st_size
         file = AuditFile.open(path)
-        file.append([body(number) for number in range(5)])
+        say(file, *range(5))
         file.close()
         head.write_bytes(before)
         os.truncate(path, data.draw(st.integers(size, path.stat().st_size)))
@@ -370,7 +370,7 @@ def test_whatever_stands_there_it_is_opened_and_written(content: bytes, head: by
             name.write_bytes(data)
             name.chmod(0o600)
         file = AuditFile.open(path)
-        file.append([body(77)])
+        say(file, 77)
         file.close()
         assert path.read_bytes().splitlines()[-1].startswith(b'{"n":%d,' % file.number)
         assert b'"mark":77' in path.read_bytes()

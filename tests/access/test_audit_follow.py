@@ -11,7 +11,7 @@ import pytest
 from bridle.access.audit_file import AuditFile
 from bridle.access.audit_follow import follow
 from bridle.access.audit_search import Wanted
-from tests.support.audits import body
+from tests.support.audits import say
 
 COMMANDS = Wanted(command="say")
 
@@ -50,11 +50,11 @@ def path(tmp_path: Path) -> Path:
 def says(file: AuditFile, *numbers: int) -> Callable[[], None]:
     """A step: lines are written, each by itself."""
 
-    def say() -> None:
+    def step() -> None:
         for number in numbers:
-            file.append([body(number)])
+            say(file, number)
 
-    return say
+    return step
 
 
 def nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,18 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridle.access import audit_verify
-from bridle.access.audit_lines import chained
+from bridle.access.audit_lines import SEALED, Series, sealed
 from bridle.access.audit_verify import FINDINGS_LIMIT, Anchor, files_of, verify
 from tests.support.audits import lines, texts, written
 
 LINES = 12
 
 
-@pytest.fixture(scope="module")
-def audit(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files of an audit, rotated twice."""
+@pytest.fixture(scope="module", params=[1, 2, 5])
+def audit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of an audit, rotated twice; its lines were written one by one, or some together."""
     folder = tmp_path_factory.mktemp("audit")
-    written(folder / "audit.jsonl", LINES, max_size=700)
+    together: int = request.param
+    written(folder / "audit.jsonl", LINES * together, together=together, max_size=700)
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
@@ -125,6 +127,56 @@ def test_a_finding_names_the_file_the_line_and_what_it_is(tmp_path: Path) -> Non
     assert having()[0] == "audit.jsonl: is empty"
 
 
+def test_lines_that_share_a_digest_are_told_together_but_for_those_that_are_missing(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, 4, together=4)
+    whole = path.read_bytes().splitlines(keepends=True)
+    assert [b"digest" in line for line in whole] == [True, False, False, False, True]
+
+    def having(*found: bytes) -> list[str]:
+        path.write_bytes(b"".join(found))
+        return texts(path)
+
+    changed = whole[2].replace(b"say", b"see")
+    assert having(*whole[:2], changed, *whole[3:]) == ["audit.jsonl:5: one of the lines 2 to 5 was changed"]
+    assert having(*whole[:2], *whole[3:]) == ["audit.jsonl:3: line 3 is missing before this one"]
+    assert having(*whole[:2], b"{}\n", *whole[3:]) == ["audit.jsonl:3: is no line of an audit"]
+    bare = re.sub(rb',"digest":"[0-9a-f]{64}"', b"", whole[4])
+    assert having(*whole[:4], bare) == [
+        "audit.jsonl:5: line 5 has another digest than its head or anchor",
+        "audit.jsonl:5: lines 2 to 5 are without a digest",
+    ]
+    assert having(*whole[:4]) == [
+        "audit.jsonl:4: lines 2 to 4 are without a digest",
+        "audit.jsonl: line 5 is missing at the end",
+    ]
+
+
+def test_many_lines_that_are_written_together_have_digests_among_them(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, 3 * SEALED + 1, together=3 * SEALED + 1)
+    sealing = [number for number, line in enumerate(lines(path)) if "digest" in line]
+    assert sealing == [0, SEALED, 2 * SEALED, 3 * SEALED, 3 * SEALED + 1]
+    assert texts(path) == []
+
+
+def test_lines_that_are_being_written_are_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, 2)
+    before = path.read_bytes()
+    head = Path(f"{path}.head").read_bytes()
+    written(path, 4, together=4)
+    last = path.read_bytes().splitlines(keepends=True)[-1]
+    path.write_bytes(path.read_bytes().removesuffix(last))
+    Path(f"{path}.head").write_bytes(head)
+    report = verify([path])
+    assert report.findings == []
+    assert [note.text for note in report.notes] == [
+        "lines 5 to 7 are without a digest: being written, or torn by a crash"
+    ]
+    assert (report.last, path.read_bytes().startswith(before)) == (4, True)
+
+
 def test_a_chain_written_anew_is_found_by_an_anchor_and_not_at_all_without(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     file = written(path, 4)
@@ -146,13 +198,14 @@ def test_without_the_key_nobody_makes_a_line_that_is_right(tmp_path: Path) -> No
     path = tmp_path / "audit.jsonl"
     key = b"k" * 32
     file = written(path, 2, key=key)
-    forged, digest = chained([b'{"time":"x","command":"y"}'], 3, bytes.fromhex(file.head.digest), b"")
+    made = [Series(3).fact(b'{"time":"x","command":"y"}')]
+    forged, _ = sealed(made, bytes.fromhex(file.head.digest), b"")
     path.write_bytes(path.read_bytes() + forged)
     assert texts(path, keys=[key]) == ["audit.jsonl:4: line 4 was changed"]
     plain = tmp_path / "plain" / "audit.jsonl"
     plain.parent.mkdir()
     file = written(plain, 2)
-    forged, digest = chained([b'{"time":"x","command":"y"}'], 3, bytes.fromhex(file.head.digest), b"")
+    forged, digest = sealed(made, bytes.fromhex(file.head.digest), b"")
     plain.write_bytes(plain.read_bytes() + forged)
     assert texts(plain) == []
     assert verify([plain]).digest == digest.hex()

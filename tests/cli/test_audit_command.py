@@ -210,7 +210,7 @@ def test_new_lines_are_shown_as_they_are_written_until_it_is_interrupted(audit: 
         file = AuditFile.open(audit, max_size=200)
         for number in range(5):
             line = b'{"time":"2026-11-25T10:00:00.000000Z","command":"say","result":%d}'
-            file.append([line % (number % 2)])
+            file.append([], file.number, line % (number % 2))
             count = number // 2 + 1
             assert poll(lambda count=count: len(program.stdout.splitlines()) == count)
         file.close()

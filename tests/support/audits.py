@@ -10,9 +10,10 @@ from msgspec import UnsetType
 
 from bridle import JSON, Command
 from bridle.access.audit_file import AuditFile
+from bridle.access.audit_lines import Series
 from bridle.access.audit_verify import Report, verify
 
-__all__ = ["body", "events", "lines", "texts", "unredacted", "written"]
+__all__ = ["body", "events", "lines", "say", "texts", "unredacted", "written"]
 
 
 def unredacted(command: Command) -> JSON | UnsetType:
@@ -25,13 +26,19 @@ def body(number: int) -> bytes:
     return b'{"time":"2026-11-25T10:00:00.000000Z","command":"say","mark":%d}' % number
 
 
-def written(path: Path, count: int, **settings: Any) -> AuditFile:
-    """An audit with so many lines besides its own, each synced; it is closed."""
+def written(path: Path, count: int, *, together: int = 1, **settings: Any) -> AuditFile:
+    """An audit with so many lines besides its own, so many ``together`` synced; it is closed."""
     file = AuditFile.open(path, **settings)
-    for number in range(count):
-        file.append([body(number)])
+    for number in range(0, count, together):
+        say(file, *range(number, number + together))
     file.close()
     return file
+
+
+def say(file: AuditFile, *numbers: int) -> None:
+    """Write lines that can be told from others, and sync them together."""
+    series = Series(file.number)
+    file.append([series.fact(body(number)) for number in numbers], file.number)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

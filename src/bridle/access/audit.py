@@ -27,13 +27,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from time import time_ns
+from time import perf_counter, time, time_ns
 from typing import NamedTuple
 
-from msgspec import UNSET
-
 from bridle.access.audit_file import AuditFile, read_key
-from bridle.access.audit_lines import Composer, Line, Redactor, encode, write_time
+from bridle.access.audit_lines import Composer, Draft, Redactor, Series, encode, write_time
 from bridle.access.audit_settings import AuditSettings
 from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON, Command, Peer, Response
@@ -49,6 +47,8 @@ QUEUE_LINES = 65536
 QUEUE_BYTES = 16 * 1024 * 1024
 # Lines from which on the writer does not wait for more.
 _ENOUGH = 4096
+# Drafts of lines that are made lines together.
+_DRAFTS = 128
 # Seconds that a write command waits for the disk. One that takes longer is as good as dead.
 COMMIT_TIMEOUT = 10.0
 # Seconds after which a disk that failed is tried again.
@@ -58,13 +58,14 @@ _log = logging.getLogger("bridle.audit")
 
 
 class _Batch(NamedTuple):
-    """What one job writes: the lines, their bytes, who waits for them, whether the last tells of a gap."""
+    """What one job writes: the lines and what they follow, their bytes, who waits for them, and how many
+    lines were lost, which is told behind them."""
 
-    lines: list[Line | bytes]
+    lines: list[bytes]
+    since: int
     size: int
     waiting: list[asyncio.Future[bool]]
     lost: int
-    gap: bool
 
 
 class Audit:
@@ -83,7 +84,12 @@ class Audit:
         self._file = file
         self._executor = executor
         self._loop = asyncio.get_running_loop()
-        self._lines: list[Line | bytes] = []
+        # Lines are made as they come. Where the file turns out to have another end, they are made anew.
+        self._series = Series(file.number)
+        self._since = file.number
+        self._lines: list[bytes] = []
+        self._drafts: list[Draft] = []
+        self._most_drafts = 1  # that wait, as long as nobody comes for them
         self._bytes = 0
         self._waiting: list[asyncio.Future[bool]] = []
         self._busy: asyncio.Future[None] | None = None
@@ -121,8 +127,19 @@ class Audit:
         return None
 
     def origin(self, command: Command, access: str, peer: Peer) -> bytes:
-        """What :meth:`record` need not find out again for each command of that name that a peer sends."""
+        """What need not be found out again for each command of that name that a peer sends; empty where it
+        has no lines."""
+        if access == "read" and not self._reads:
+            return b""
         return self._composer.origin(command, access, peer)
+
+    def note(self, origin: bytes, result: int, began: float, ended: float, request: str) -> None:
+        """The same as :meth:`record`, of a command without arguments that reads. ``origin`` comes of
+        :meth:`origin`; ``began`` and ``ended`` are times of ``time.perf_counter``."""
+        drafts = self._drafts
+        drafts.append((ended, origin, b"", result, ended - began, request, ""))
+        if len(drafts) >= self._most_drafts:
+            self._soon()
 
     def record(
         self,
@@ -133,32 +150,61 @@ class Audit:
         *,
         peer: Peer | None = None,
         reason: str = "",
-        origin: bytes = b"",
     ) -> None:
         """Write the line of a command that took so many seconds, soon.
 
         ``peer`` is who sent it, where more is known by now than the command has; ``reason`` why the command
-        was not let through; ``origin`` what :meth:`origin` made of the three, where it was asked before. When
-        the queue is full the line is counted as lost. Where ``reads`` is off, read commands that were let
-        through have none.
+        was not let through. When the queue is full the line is counted as lost. Where ``reads`` is off, read
+        commands that were let through have none.
         """
         if not self._reads and access == "read" and not reason:
             return
-        if command.body is UNSET and origin:
-            arguments, size = b"", 0
-        else:
-            origin = origin or self._composer.origin(command, access, peer or command.peer)
-            arguments = self._composer.arguments(command)
-            size = len(origin) + len(arguments)
-        self._append((time_ns(), origin, arguments, result, seconds, command.request_id, reason), size)
-        if self._timer is None:
-            self._soon()
-        elif len(self._lines) == _ENOUGH:
-            self._hurry()
+        origin = self._composer.origin(command, access, peer or command.peer)
+        arguments = self._composer.arguments(command)
+        if self._has_room(arguments):
+            self._drafts.append(
+                (perf_counter(), origin, arguments, result, seconds, command.request_id, reason)
+            )
+            if arguments or len(self._drafts) >= self._most_drafts:
+                self._soon()
 
     def _soon(self) -> None:
-        if self._busy is None and not self._failure and self._lines:
+        """See to it that what waits is written."""
+        self._most_drafts = _DRAFTS
+        self._take_drafts()
+        if self._busy is not None or self._failure or self._closed:
+            return
+        if len(self._lines) >= _ENOUGH:
+            self._hurry()
+        elif self._timer is None:
             self._timer = self._loop.call_later(GATHER, self._start)
+
+    def _has_room(self, arguments: bytes) -> bool:
+        """Whether there is room for a line's arguments; it is lost where there is none."""
+        if self._bytes + len(arguments) <= QUEUE_BYTES:
+            return True
+        self._lose(1)
+        return False
+
+    def _take_drafts(self) -> bool:
+        """Make lines of drafts, as many as there is room for; False where the last of them was lost."""
+        drafts, lines = self._drafts, self._lines
+        room = 0 if self._closed else max(0, QUEUE_LINES - len(lines))
+        offset = time() - perf_counter()
+        made = self._series.lines(drafts if len(drafts) <= room else drafts[:room], offset)
+        lines += made
+        self._bytes += sum(map(len, made))
+        lost = len(drafts) - len(made)
+        drafts.clear()
+        if lost:
+            self._lose(lost)
+        return not lost
+
+    def _lose(self, count: int) -> None:
+        if not self._lost and not self._failure:
+            _log.warning("audit %s: lines come faster than the disk takes them", self._file.path)
+        self._lost += count
+        self._lost_ever += count
 
     async def commit(
         self,
@@ -168,26 +214,27 @@ class Audit:
         seconds: float,
         *,
         peer: Peer | None = None,
-        reason: str = "",
     ) -> bool:
         """Write the line of a command now; True once it is on the disk.
 
         False where it is not: the disk failed, or did not answer within ``COMMIT_TIMEOUT`` seconds. The line
         still waits for the disk to come back, if the queue had room for it.
         """
-        return await self._durable(command, access, result, seconds, peer, reason)
+        return await self._durable(command, access, result, seconds, peer)
 
     async def intend(self, command: Command, access: str, *, peer: Peer | None = None) -> bool:
         """Write that a command is about to be done; True once that is on the disk."""
-        return await self._durable(command, access, -1, 0.0, peer, "")
+        return await self._durable(command, access, -1, 0.0, peer)
 
     async def _durable(
-        self, command: Command, access: str, result: int, seconds: float, peer: Peer | None, reason: str
+        self, command: Command, access: str, result: int, seconds: float, peer: Peer | None
     ) -> bool:
         origin = self._composer.origin(command, access, peer or command.peer)
         arguments = self._composer.arguments(command)
-        line = (time_ns(), origin, arguments, result, seconds, command.request_id, reason)
-        if not self._append(line, len(origin) + len(arguments)) or self._failure:
+        if not self._has_room(arguments):
+            return False
+        self._drafts.append((perf_counter(), origin, arguments, result, seconds, command.request_id, ""))
+        if not self._take_drafts() or self._failure:
             return False
         future: asyncio.Future[bool] = self._loop.create_future()
         self._waiting.append(future)
@@ -209,6 +256,7 @@ class Audit:
 
     def status(self) -> dict[str, JSON]:
         """What ``status-get`` says of the audit."""
+        self._take_drafts()
         found: dict[str, JSON] = {
             "file": str(self._file.path),
             "state": "failed" if self._failure else "working",
@@ -225,6 +273,7 @@ class Audit:
         """Write what waits, once more if the disk has failed, and close the file."""
         if self._closed:
             return
+        self._take_drafts()
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -246,18 +295,6 @@ class Audit:
             self._timer.cancel()
         self._executor.shutdown(wait=False)
 
-    def _append(self, line: Line, size: int) -> bool:
-        """Have a line wait that holds so many bytes which no other shares."""
-        if len(self._lines) >= QUEUE_LINES or self._bytes + size > QUEUE_BYTES or self._closed:
-            if not self._lost and not self._failure:
-                _log.warning("audit %s: lines come faster than the disk takes them", self._file.path)
-            self._lost += 1
-            self._lost_ever += 1
-            return False
-        self._lines.append(line)
-        self._bytes += size
-        return True
-
     def _hurry(self) -> None:
         if self._busy is None and not self._failure:
             if self._timer is not None:
@@ -267,15 +304,17 @@ class Audit:
     def _start(self) -> None:
         """Have all that waits written."""
         self._timer = None
+        self._take_drafts()
         gap = bool(self._failed_at or self._lost)
         if self._busy is not None or not (self._lines or gap):
             return
-        if gap:
-            self._lines.append(self._gap())
-        batch = _Batch(self._lines, self._bytes, self._waiting, self._lost, gap)
+        self._most_drafts = _DRAFTS
+        last = self._gap() if gap else b""
+        batch = _Batch(self._lines, self._since, self._bytes, self._waiting, self._lost)
         self._lines, self._bytes, self._waiting, self._lost = [], 0, [], 0
+        self._since = self._series.number
         write = self._loop.run_in_executor(
-            self._executor, _write, self._file, batch.lines, bool(self._failed_at)
+            self._executor, _write, self._file, batch, last, bool(self._failed_at)
         )
         self._busy = write
         write.add_done_callback(lambda ended: self._finish(batch, ended))
@@ -287,11 +326,13 @@ class Audit:
             if not future.done():
                 future.set_result(error is None)
         if error is None:
+            if self._file.number != self._since:
+                self._since = self._file.number
+                self._series = Series(self._since)
+                self._lines = self._series.again(self._lines)
             self._worked()
             return
-        if batch.gap:
-            batch.lines.pop()  # it is told when it has ended
-        self._lines = batch.lines + self._lines
+        self._lines, self._since = batch.lines + self._lines, batch.since
         self._bytes += batch.size
         self._lost += batch.lost
         self._fail(_reason(error))
@@ -306,10 +347,13 @@ class Audit:
         if self._failed_at:
             _log.warning("audit %s is written again", self._file.path)
         self._failure = self._failed_at = ""
+        self._take_drafts()
         if self._waiting or len(self._lines) >= _ENOUGH:
             self._start()
         elif self._lines or self._lost:
             self._timer = self._loop.call_later(GATHER, self._start)
+        else:
+            self._most_drafts = 1
 
     def _fail(self, reason: str) -> None:
         """Take note that the disk does not take lines, and try again later."""
@@ -343,10 +387,10 @@ def _open(settings: AuditSettings) -> AuditFile:
         raise ConfigurationError(f"cannot open the audit '{settings.file}': {error.strerror}") from error
 
 
-def _write(file: AuditFile, lines: list[Line | bytes], failed: bool) -> None:
+def _write(file: AuditFile, batch: _Batch, last: bytes, failed: bool) -> None:
     if failed:
         file.recover()
-    file.append(lines)
+    file.append(batch.lines, batch.since, last)
 
 
 def _reason(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from bridle.access.audit_head import (
     rotated_name,
     write_head,
 )
-from bridle.access.audit_lines import GENESIS, Line, chained, encode, read_link, write_time
+from bridle.access.audit_lines import GENESIS, Series, encode, read_link, sealed, write_time
 from bridle.access.private_files import check_folder, check_private, read_private, sync_folder
 from bridle.core.errors import ConfigurationError
 from bridle.core.messages import JSON
@@ -37,8 +37,6 @@ _LONGEST_KEY = 64
 _SHORTEST_KEY = 16
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODE = 0o600
-# Lines that are made without a pause: for so long, some milliseconds at most, the event loop has to wait.
-_PIECE = 512
 
 
 def read_key(name: str | Path) -> bytes:
@@ -66,8 +64,6 @@ class AuditFile:
         self, path: Path, key: bytes, max_size: int, max_age: float, keep: int, now: Callable[[], int]
     ) -> None:
         self.path: Path = path
-        self.number: int = 0
-        """The number of the last line."""
         self._key = key
         self._max_size = max_size
         self._max_age = max_age
@@ -76,6 +72,8 @@ class AuditFile:
         self._descriptor = -1
         self._head = -1
         self._inode = (0, 0)
+        self.number: int = 0
+        """The number of the last line."""
         self._digest = GENESIS
         self._first = 1
         self._size = 0
@@ -152,7 +150,7 @@ class AuditFile:
         if why:
             facts["reason"] = why
         if found.key == key_name(self._key):
-            self._write([self._fact(facts)])
+            self._tell(facts)
         else:
             self._rotate(facts)  # each file has one key
 
@@ -173,7 +171,7 @@ class AuditFile:
             with file.open("rb") as lines:
                 last = deque(lines, maxlen=1)
             link = read_link(last[0].rstrip(b"\n")) if last else None
-            if link is not None:
+            if link is not None and link.digest is not None:
                 self.number, self._digest = link.number, link.digest
                 self._oldest = _first_kept(self.path, link.number)
                 return
@@ -194,14 +192,19 @@ class AuditFile:
         }
         if removed:
             start["removed"] = [file.name for file in removed]
-        self._write([self._fact(start)])
+        self._tell(start)
         sync_folder(self.path.parent)
 
-    def _fact(self, facts: dict[str, JSON]) -> bytes:
-        return encode({"time": write_time(self._now()), **facts})
+    def _tell(self, facts: dict[str, JSON]) -> None:
+        body = encode({"time": write_time(self._now()), **facts})
+        self._write([Series(self.number).fact(body)])
 
-    def append(self, lines: Sequence[Line | bytes]) -> None:
-        """Write lines, as :func:`~bridle.access.audit_lines.chained` takes them, and sync them.
+    def append(self, lines: Sequence[bytes], since: int, last: bytes = b"") -> None:
+        """Write lines, as they come of a :class:`~bridle.access.audit_lines.Series`, and sync them.
+
+        They were made to follow the line ``since``. Where another one is the last by now, as a file was
+        begun or somebody else was at it, they are numbered anew: :attr:`number` says afterwards where it
+        ends. ``last`` is a line of the audit's own that is to follow them.
 
         Raises:
             OSError: they are not on the disk; :meth:`recover` before the next.
@@ -211,6 +214,10 @@ class AuditFile:
             self._start({}, removed=[])  # an attempt to begin the file has failed
         elif self._is_full():
             self._rotate({})
+        if self.number != since:
+            lines = Series(self.number).again(lines)
+        if last:
+            lines = [*lines, Series(self.number + len(lines)).fact(last)]
         self._write(lines)
 
     def _look(self) -> None:
@@ -250,21 +257,13 @@ class AuditFile:
         for file in removed:
             file.unlink(missing_ok=True)
 
-    def _write(self, lines: Sequence[Line | bytes]) -> None:
-        number, digest = self.number, self._digest
-        pieces = []
-        for begin in range(0, len(lines), _PIECE):
-            piece = lines[begin : begin + _PIECE]
-            data, digest = chained(piece, number, digest, self._key)
-            number += len(piece)
-            pieces.append(data)
-            time.sleep(0)
-        data = b"".join(pieces)
+    def _write(self, lines: Sequence[bytes]) -> None:
+        data, digest = sealed(lines, self._digest, self._key)
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
         os.fdatasync(self._descriptor)
-        self.number, self._digest = number, digest
+        self.number, self._digest = self.number + len(lines), digest
         self._size += len(data)
         write_head(self._head, self.head)
 

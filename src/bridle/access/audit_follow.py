@@ -7,11 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-
 from bridle.access.audit_head import head_file, rotated_files
 from bridle.access.audit_lines import Entry, read_link
-from bridle.access.audit_search import Wanted
+from bridle.access.audit_search import Wanted, read_entry
 from bridle.access.audit_verify import files_of
 
 __all__ = ["follow"]
@@ -45,7 +43,7 @@ def follow(
         while True:
             for tail in tails:
                 for line in tail.lines():
-                    entry = _read(line)
+                    entry = read_entry(line)
                     if entry is None or wanted.fits(entry):
                         yield line, entry
             pause()
@@ -128,16 +126,6 @@ class _Tail:
             return False  # it was one too many to be kept
         self._number = number
         return True
-
-
-_decode = msgspec.json.Decoder(Entry).decode
-
-
-def _read(line: bytes) -> Entry | None:
-    try:
-        return _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
 
 
 def _opened(file: Path) -> int:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from bridle.access.audit_lines import GENESIS, Link, read_link
+from bridle.access.audit_lines import GENESIS, Link, Seal, read_link
 
 __all__ = [
     "Head",
@@ -133,8 +133,9 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
 def resume(file: BinaryIO, head: Head | None, key: bytes) -> Resumed:
     """Find out where the chain in a file ends that is not empty.
 
-    With a head, only what came after it is read. Half a line at the end is torn: it is what is left of a
-    write that nobody got an answer for. Whole lines that do not follow are left for a verification to find.
+    With a head, only what came after it is read. What comes after the last digest is torn: it is what is left
+    of a write that nobody got an answer for. Whole lines that do not follow are left for a verification to
+    find.
     """
     first_line = file.readline()
     start, link = start_of(first_line), read_link(first_line.rstrip(b"\n"))
@@ -143,17 +144,23 @@ def resume(file: BinaryIO, head: Head | None, key: bytes) -> Resumed:
     if head is not None and head.first == first and _ends_at(file, head):
         number, digest, at = head.number, bytes.fromhex(head.digest), head.size
     file.seek(at)
-    strange = 0
+    strange, seal, last, end = 0, Seal(number, digest, key), number, at
     for line, found in _links(file):
+        end += len(line)
         if found is not None:
-            follows = found.number == number + 1 and found.follows(digest, key)
-            strange += not follows
-            number, digest = found.number, found.digest
+            if found.number != last + 1:
+                seal.lose()
+                strange += 1
+            strange += not seal.add(found)
+            last = found.number
+            if found.digest is not None:
+                number, digest, at = found.number, found.digest, end
         elif line.endswith(b"\n") and line.strip(b"\0\n"):
+            seal.lose()
             strange += 1
+            at = end
         else:
             break
-        at += len(line)
     file.seek(at)
     rest = file.read()
     missing = max(head.number - number, 0) if head is not None else 0

@@ -1,11 +1,12 @@
 """The lines of an audit: what stands in them, and how each is chained to the one before.
 
-A line is a JSON object, ``{"n":17,"time":"2026-11-25T18:11:12.123456Z",…,"digest":"…"}``. ``n`` counts lines
-without a gap, across files. ``digest`` is BLAKE2b (RFC 7693, 32 bytes) over the digest of the line before and
-all bytes of this line up to ``,"digest"``; with a key it is BLAKE2b's keyed mode, which is a MAC. So no line
-can be changed, left out or moved without the digest of it or of the next one being wrong; without the key
-nobody can make new ones that are right. The first line of a file is a ``start`` that repeats in ``previous``
-the digest that it continues.
+A line is a JSON object, ``{"n":17,"time":"2026-11-25T18:11:12.123456Z",…}``. ``n`` counts lines without a
+gap, across files. Some lines end in ``,"digest":"…"}``: the last of all that were written together, and of
+:data:`SEALED` one at least. Such a line seals those before it, since the last that has a digest, and itself:
+the digest is BLAKE2b (RFC 7693, 32 bytes) over the digest before it and all bytes since then, up to its own
+``,"digest"``; with a key it is BLAKE2b's keyed mode, which is a MAC. So no line can be changed, left out or
+moved without the next digest being wrong; without the key nobody can make new ones that are right. The first
+line of a file is a ``start`` that repeats in ``previous`` the digest that it continues.
 """
 
 from __future__ import annotations
@@ -25,19 +26,26 @@ from bridle.core.messages import JSON, Command, Peer
 __all__ = [
     "ARGUMENTS_LIMIT",
     "GENESIS",
+    "SEALED",
     "Composer",
+    "Draft",
     "Entry",
-    "Line",
     "Link",
     "Redactor",
-    "chained",
+    "Seal",
+    "Series",
     "encode",
     "read_link",
+    "sealed",
     "write_time",
 ]
 
 DIGEST_BYTES = 32
 _SECOND = 1_000_000_000
+# Lines that may share a digest: one that was changed is found to be one of so many.
+SEALED = 64
+_END = b"}\n"
+_THOUSANDS = [b"%03d" % number for number in range(1000)]
 # What the first line of all continues.
 GENESIS = bytes(DIGEST_BYTES)
 # Bytes of a line's arguments, as JSON. Longer ones are left out, and the line says how long they were: a
@@ -50,7 +58,7 @@ _LOOK = 4
 # Characters of a command's name and its services: what a peer may make up is no reason for long lines.
 TEXT_LIMIT = 256
 
-_TAIL = re.compile(rb'\A\{"n":([1-9][0-9]{0,17}),.*(,"digest":"([0-9a-f]{64})"\})\Z', re.DOTALL)
+_LINE = re.compile(rb'\A\{"n":([1-9][0-9]{0,17}),(?:.*(,"digest":"([0-9a-f]{64})"\})|.*\})\Z', re.DOTALL)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -105,9 +113,10 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str | None = None
 
 
-Line: TypeAlias = "tuple[int, bytes, bytes, int, float, str, str]"
-"""A line as it waits to be written: when, in nanoseconds; its origin and its arguments as JSON; the result,
--1 of an intent; the duration in seconds; the request's id and the reason, empty where there is none.
+Draft: TypeAlias = "tuple[float, bytes, bytes, int, float, str, str]"
+"""What becomes a line: when, in seconds of ``time.perf_counter``; its origin and its arguments, see
+:class:`Composer`; the result, -1 of an intent; the duration in seconds; the request's id and the reason,
+empty where there is none.
 
 A plain tuple, as one is made for every command."""
 
@@ -124,7 +133,7 @@ def _write_second(second: int) -> bytes:
 
 
 class Composer:
-    """Makes the parts of lines. What costs time is done later, in :func:`chained`, beside the event loop."""
+    """Makes the parts of a command's line that say who did what."""
 
     def __init__(self, redact: Redactor, limit: int = ARGUMENTS_LIMIT) -> None:
         self._redact = redact
@@ -178,7 +187,7 @@ class Composer:
 
 
 def encode(facts: dict[str, JSON]) -> bytes:
-    """A line of the audit's own, as :func:`chained` takes it."""
+    """A line of the audit's own, as :meth:`Series.fact` takes it."""
     return _written(facts)
 
 
@@ -209,66 +218,122 @@ def _rest(request: str, reason: str) -> bytes:
     return b'%b,"reason":%b' % (rest, _written(reason[:TEXT_LIMIT])) if reason else rest
 
 
-def chained(lines: Sequence[Line | bytes], number: int, digest: bytes, key: bytes) -> tuple[bytes, bytes]:
-    """Lines as they are written, and the digest of the last; the first follows the one of that ``number`` and
-    ``digest``. Those that are bytes come of :func:`encode`."""
-    # One is made for every command, in a thread that shares the interpreter with the event loop.
-    written: list[bytes] = []
-    begun = ended = 0
-    second = b""
-    for line in lines:
-        number += 1
-        if isinstance(line, bytes):
-            head = b'{"n":%d,%b' % (number, line[1:-1])
-        else:
-            when, origin, arguments, result, duration, request, reason = line
-            if not begun <= when < ended:
-                begun = when - when % _SECOND
-                ended = begun + _SECOND
-                second = _write_second(begun // _SECOND)
-            rest = _rest(request, reason) if request or reason else b""
-            microseconds = (when - begun) // 1000
-            if result < 0:
-                head = b'{"n":%d,"time":"%b.%06dZ","event":"intent",%b%b%b' % (
+class Series:
+    """Makes lines, one after the other. ``number`` is that of the last one."""
+
+    __slots__ = ("_begun", "_second", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number: int = number
+        # The second that the last line is of.
+        self._begun = 0
+        self._second = b""
+
+    def lines(self, drafts: Sequence[Draft], offset: float) -> list[bytes]:
+        """The lines that drafts become. ``offset`` is what makes seconds since 1970 of their times."""
+        # Every line here is run for every command: what writes floats or pads with zeros takes twice as long.
+        written = []
+        number, begun, second = self.number, self._begun, self._second
+        for when, origin, arguments, result, duration, request, reason in drafts:
+            number += 1
+            since = when + offset - begun
+            if not 0.0 <= since < 1.0:
+                begun = self._begun = int(when + offset)
+                second = self._second = _write_second(begun)
+                since = when + offset - begun
+            microseconds = int(since * 1e6)
+            if arguments:
+                origin += arguments
+            end = _rest(request, reason) + _END if request or reason else _END
+            if result >= 0:
+                line = b'{"n":%d,"time":"%b.%b%bZ",%b,"result":%d,"duration":%d%b' % (
                     number,
                     second,
-                    microseconds,
+                    _THOUSANDS[microseconds // 1000],
+                    _THOUSANDS[microseconds % 1000],
                     origin,
-                    arguments,
-                    rest,
-                )
-            else:
-                # Whole numbers: to write a float as one takes longer than all the rest.
-                head = b'{"n":%d,"time":"%b.%06dZ",%b%b,"result":%d,"duration":%d%b' % (
-                    number,
-                    second,
-                    microseconds,
-                    origin,
-                    arguments,
                     result,
                     int(duration * 1e6),
-                    rest,
+                    end,
                 )
-        digest = blake2b(digest + head, digest_size=DIGEST_BYTES, key=key).digest()
-        written.append(b'%b,"digest":"%b"}\n' % (head, hexlify(digest)))
+            else:
+                line = b'{"n":%d,"time":"%b.%06dZ","event":"intent",%b%b' % (
+                    number,
+                    second,
+                    microseconds,
+                    origin,
+                    end,
+                )
+            written.append(line)
+        self.number = number
+        return written
+
+    def fact(self, body: bytes) -> bytes:
+        """A line of the audit's own, of what :func:`encode` made."""
+        self.number += 1
+        return b'{"n":%d,%b\n' % (self.number, body[1:])
+
+    def again(self, lines: Sequence[bytes]) -> list[bytes]:
+        """Lines of another series, as lines of this one."""
+        return [self.fact(b"{" + line[line.index(b",") + 1 : -1]) for line in lines]
+
+
+def sealed(lines: Sequence[bytes], digest: bytes, key: bytes) -> tuple[bytes, bytes]:
+    """Lines as they are written, some with digests, and the last digest; ``digest`` is the one before."""
+    written: list[bytes | memoryview] = []
+    fresh = blake2b(digest_size=DIGEST_BYTES, key=key)
+    for begin in range(0, len(lines), SEALED):
+        block = memoryview(b"".join(lines[begin : begin + SEALED]))[: -len(_END)]
+        hashed = fresh.copy()
+        hashed.update(digest)
+        hashed.update(block)
+        digest = hashed.digest()
+        written += (block, b',"digest":"%b"}\n' % hexlify(digest))
     return b"".join(written), digest
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
-    """What the chain knows of a line: its number, the digest that it states, and what that is made of."""
+    """What the chain knows of a line: its number, the digest that it states, None where it has none, and what
+    of it the next digest is over."""
 
     number: int
-    digest: bytes
-    head: bytes
+    digest: bytes | None
+    content: bytes
 
-    def follows(self, previous: bytes, key: bytes) -> bool:
-        """Whether its digest is right where the one before is ``previous``."""
-        return blake2b(previous + self.head, digest_size=DIGEST_BYTES, key=key).digest() == self.digest
+
+class Seal:
+    """Compares the digests that lines have with those that they are to have.
+
+    ``number`` and ``digest`` are those of the last line that has one; the digest is None where it is not
+    known, and nothing can be compared before the next.
+    """
+
+    def __init__(self, number: int, digest: bytes | None, key: bytes) -> None:
+        self.number: int = number
+        self.digest: bytes | None = digest
+        self._key = key
+        self._hash = blake2b(digest or b"", digest_size=DIGEST_BYTES, key=key)
+
+    def lose(self) -> None:
+        """Something is known to be wrong since the last digest, so the next one need not be compared."""
+        self.digest = None
+
+    def add(self, link: Link) -> bool:
+        """Go on with the next line; False where its digest is not what it has to be."""
+        self._hash.update(link.content)
+        if link.digest is None:
+            return True
+        right = self.digest is None or self._hash.digest() == link.digest
+        self.number, self.digest = link.number, link.digest
+        self._hash = blake2b(link.digest, digest_size=DIGEST_BYTES, key=self._key)
+        return right
 
 
 def read_link(line: bytes) -> Link | None:
     """What the chain knows of a line without its newline; None of what is no line of an audit."""
-    found = _TAIL.match(line)
+    found = _LINE.match(line)
     if found is None:
         return None
+    if found[3] is None:
+        return Link(int(found[1]), None, line + b"\n")
     return Link(int(found[1]), bytes.fromhex(found[3].decode()), line[: found.start(2)])

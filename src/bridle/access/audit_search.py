@@ -14,7 +14,7 @@ from bridle.access.audit_head import head_file
 from bridle.access.audit_lines import Entry
 from bridle.access.audit_verify import files_of, first_number, lines_of
 
-__all__ = ["Wanted", "read_time", "search"]
+__all__ = ["Wanted", "read_entry", "read_time", "search"]
 
 _AGO = re.compile(r"([0-9]{1,9})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -84,13 +84,19 @@ def search(paths: Sequence[Path], wanted: Wanted) -> Iterator[tuple[bytes, Entry
     files = dict.fromkeys(
         file for path in paths for file in (files_of(path) if head_file(path).exists() else [path])
     )
-    decode = msgspec.json.Decoder(Entry).decode
     for file in sorted(files, key=first_number):
         for line in lines_of(file):
-            try:
-                entry = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                yield line, None
-                continue
-            if wanted.fits(entry):
+            entry = read_entry(line)
+            if entry is None or wanted.fits(entry):
                 yield line, entry
+
+
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+def read_entry(line: bytes) -> Entry | None:
+    """What a line says; None of one that cannot be read."""
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -2,7 +2,8 @@
 
 What it finds: any line of which a byte was changed, that is missing between two others, stands twice or in
 another place, in any of the files; files that are missing between others or before the first; lines that are
-missing at the end, where the head or an anchor is newer. What nobody can find: lines cut off at the end
+missing at the end, where the head or an anchor is newer. Of lines that share a digest it cannot tell which
+was changed, but which are missing or moved. What nobody can find: lines cut off at the end
 together with a head that was set back to the same place, unless an anchor was kept elsewhere; and, in a chain
 without a key, lines that were all written anew from some place on, again unless an anchor was kept.
 """
@@ -17,7 +18,7 @@ import msgspec
 
 from bridle.access.audit_file import key_name
 from bridle.access.audit_head import Head, Start, head_file, read_head, rotated_files, start_of
-from bridle.access.audit_lines import Link, read_link
+from bridle.access.audit_lines import Link, Seal, read_link
 
 __all__ = ["FINDINGS_LIMIT", "Anchor", "Finding", "Report", "files_of", "first_number", "lines_of", "verify"]
 
@@ -141,7 +142,7 @@ class _Verification:
             self._wanted.setdefault(head.number, head.digest)
         self._oldest = 0
         self._number = -1  # of the line before; -1: there is none yet
-        self._digest: bytes | None = None  # None: that line is not known
+        self._seal = Seal(-1, None, b"")
         self._file = ""
         self._line = 0
 
@@ -155,8 +156,9 @@ class _Verification:
             self._end()
         except _Enough:
             pass
-        self._report.last = max(self._number, 0)
-        self._report.digest = self._digest.hex() if self._digest else ""
+        digest = self._seal.digest
+        self._report.last = max(self._number if digest is None else self._seal.number, 0)
+        self._report.digest = digest.hex() if digest is not None else ""
 
     def _find(self, text: str, line: int | None = None) -> None:
         self._report.findings.append(Finding(self._file, self._line if line is None else line, text))
@@ -168,6 +170,7 @@ class _Verification:
             self._line += 1
             if not line.endswith(b"\n"):
                 self._half(line)
+                self._unsealed()
                 return
             link = read_link(line[:-1])
             start = start_of(line) if link is not None and b'"event":"start"' in line else None
@@ -180,6 +183,20 @@ class _Verification:
             self._follow(link)
         if self._line == 0:
             self._find("is empty", 0)
+        self._unsealed()
+
+    def _unsealed(self) -> None:
+        """Lines at the end of a file that no digest follows."""
+        first = self._seal.number + 1
+        if self._seal.digest is None or self._number < first:
+            return
+        text = f"{_lines(first, self._number)} without a digest"
+        if self._head is not None and first > self._head.number:
+            self._report.notes.append(
+                Finding(self._file, self._line, f"{text}: being written, or torn by a crash")
+            )
+        else:
+            self._find(text)
 
     def _half(self, line: bytes) -> None:
         text = f"half a line, of {len(line)} bytes"
@@ -197,14 +214,16 @@ class _Verification:
             if self._number == -1 and link is not None:
                 self._report.first = link.number
                 self._number = link.number - 1
+                self._seal = Seal(self._number, None, self._key)
             return
         self._choose_key(start.key)
-        previous = bytes.fromhex(start.previous)
+        previous, digest = bytes.fromhex(start.previous), self._seal.digest
         if self._number == -1:
             self._report.first = link.number
-            self._number, self._digest = link.number - 1, previous
-        elif previous != self._digest and self._digest is not None and link.number == self._number + 1:
+            self._number, digest = link.number - 1, previous
+        elif previous != digest and digest is not None and link.number == self._number + 1:
             self._find("the file does not continue the one before it")
+        self._seal = Seal(self._number, digest, self._key)
 
     def _choose_key(self, name: str) -> None:
         if name not in self._keys:
@@ -221,21 +240,25 @@ class _Verification:
         self._unkeyed = []
 
     def _follow(self, link: Link | None) -> None:
+        expected = self._number + 1
         if link is None:
             self._find("is no line of an audit")
-            self._number, self._digest = self._number + 1, None
+            self._number = expected
+            self._seal.lose()
             return
-        expected = self._number + 1
+        if link.number != expected:
+            self._seal.lose()
         if link.number > expected:
             self._find(f"{_lines(expected, link.number - 1)} missing before this one")
         elif link.number < expected:
             self._find(f"line {link.number} stands where line {expected} should: moved, or there twice")
-        elif self._digest is not None and not link.follows(self._digest, self._key):
-            self._find(f"line {link.number} was changed")
-        self._number, self._digest = link.number, link.digest
+        first = self._seal.number + 1
+        if not self._seal.add(link):
+            self._find(_changed(first, link.number))
+        self._number = link.number
         wanted = self._wanted.get(link.number) if self._wanted else None
         if wanted is not None:
-            if wanted != link.digest.hex():
+            if link.digest is None or wanted != link.digest.hex():
                 self._find(f"line {link.number} has another digest than its head or anchor")
             del self._wanted[link.number]
 
@@ -257,6 +280,10 @@ class _Verification:
 
 def _lines(first: int, last: int) -> str:
     return f"line {first} is" if first == last else f"lines {first} to {last} are"
+
+
+def _changed(first: int, last: int) -> str:
+    return f"line {last} was changed" if first == last else f"one of the lines {first} to {last} was changed"
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
