@@ -216,6 +216,38 @@ def test_peers_that_are_all_at_work_are_bounded_too(clock: Clock, monkeypatch: p
     assert bounded.peers == 10
 
 
+def test_a_turnstile_goes_on_where_its_peer_was_forgotten(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits_module, "PEERS", 10)
+    bounded = limits(clock, requests_per_second=0.001, burst=2, in_flight=1)
+    turnstile = bounded.turnstile(ALICE)
+    assert turnstile.ask(clock()) is None
+    for number in range(30):
+        assert run(bounded, Peer(user=f"u{number}")) is None
+    assert [turnstile.ask(clock()) is None for _ in range(3)] == [True, True, False], "begun with anew"
+    assert run(bounded, ALICE) is not None, "and the same for others of the peer"
+    turnstile.enter()
+    turnstile.leave()
+    turnstile.leave()
+    clock.now += 10_000
+    assert isinstance(bounded.enter(ALICE), Turnstile)
+    assert isinstance(bounded.enter(ALICE), Excess)
+
+
+def test_a_peer_whose_turnstile_is_used_is_not_forgotten(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits_module, "PEERS", 10)
+    bounded = limits(clock, requests_per_second=0.001, burst=100)
+    turnstile = bounded.turnstile(ALICE)
+    for number in range(99):
+        assert turnstile.ask(clock()) is None
+        assert run(bounded, Peer(user=f"u{number}")) is None
+    assert turnstile.ask(clock()) is None
+    assert turnstile.ask(clock()) is not None
+
+
 # Failed log-ins
 
 

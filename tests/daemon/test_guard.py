@@ -41,11 +41,17 @@ class Safe(bridle.Daemon):
 
     def __init__(self) -> None:
         self.opened: list[str] = []
+        self.state: dict[str, JSON] = {"door": "closed", "days": 3}
 
     @bridle.command(access="read")
     def look(self) -> str:
         """Look at it."""
         return "closed"
+
+    @bridle.command(access="read")
+    def state_get(self) -> dict[str, JSON]:
+        """Tell all about it."""
+        return self.state
 
     @bridle.command(access="write")
     def unlock(self, combination: str = "") -> str:
@@ -204,6 +210,34 @@ async def test_who_may_read_secrets_does(short_path: Path) -> None:
     operator: JSON = {"name": "operator", "accept-commands": "ALL", "read-secrets": True}
     async with served(short_path, {"combination": "12-7-33", **access(operator)}) as site:
         assert "12-7-33" in json.dumps((await site.ask("config-get")).value)
+
+
+@on_every_loop
+async def test_an_answer_that_was_harmless_is_looked_at_again_when_it_has_changed(short_path: Path) -> None:
+    async with (
+        served(short_path, access(READER)) as site,
+        bridle.connect_async(f"unix:{short_path}/unix") as client,
+    ):
+
+        async def told() -> JSON:
+            return (await client.execute("state-get")).value
+
+        state = site.safe.state
+        for _ in range(3):
+            assert await told() == {"door": "closed", "days": 3}
+        state["combination"] = "12-7-33"
+        assert await told() == {"door": "closed", "days": 3, "combination": "********"}
+        del state["combination"]
+        assert await told() == {"door": "closed", "days": 3}
+        state["door"] = "opens by password=12-7-33"
+        assert await told() == {"door": "opens by password=********", "days": 3}
+        state["door"] = {"combination": "12-7-33"}
+        assert await told() == {"door": {"combination": "********"}, "days": 3}
+        for number in range(100):
+            state["door"] = f"number {number}"
+            assert await told() == state
+        state["combination"] = "12-7-33"
+        assert await told() == {**state, "combination": "********"}
 
 
 # Limits.

@@ -18,11 +18,12 @@ The decision is made on the :class:`~bridle.Command` that is executed, whatever 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import TypeAlias
 
 import msgspec
+from msgspec import UNSET
 
 from bridle.access.audit import Audit
 from bridle.access.guard_settings import NO_SETTINGS, GuardSettings
@@ -44,6 +45,11 @@ Custom: TypeAlias = Callable[[Command], "str | None"]
 # Peers that are remembered: as many as are connected, mostly. And what is remembered of all their commands.
 _PEERS = 2048
 _WAYS = 8192
+# Answers of a command that are remembered, one after the other, before it is known that it gives others.
+_MISSES = 16
+# Members of the largest answer that is remembered, and characters of its longest text.
+_KEPT_MEMBERS = 32
+_KEPT_TEXT = 1024
 # Characters of the longest name of a service that is remembered: peers may make up any.
 _NAME_LIMIT = 128
 # Commands whose arguments are what config-get tells.
@@ -52,14 +58,28 @@ _CONFIGURING = frozenset({"config-set", "config-test"})
 _log = logging.getLogger("bridle.access")
 
 
-class _Way(msgspec.Struct, frozen=True, gc=False):
+class _Way(msgspec.Struct, gc=False):
     """What is known of a command that reads, and that a peer may run whatever its arguments. ``origin`` is
-    the audit's, empty where there is none; ``filters`` and ``masks`` say what is done to answers."""
+    the audit's, empty where there is none; ``filters`` says whether answers are filtered, ``mask`` what is
+    done to them where secrets are kept from the role and nothing else is. ``clean`` is an answer that holds
+    none: many commands give the same one again and again."""
 
     definition: CommandDefinition | None
     origin: bytes
     filters: bool
-    masks: bool
+    mask: Callable[[Response], Response] | None
+    clean: Response | None = None
+    misses: int = 0
+
+    def shown(self, response: Response) -> Response:
+        """An answer without what is to be masked."""
+        if self.mask is None or response == self.clean:
+            return response
+        masked = self.mask(response)
+        if masked is response and self.misses < _MISSES:
+            self.misses += 1
+            self.clean = _kept(response)
+        return masked
 
 
 class _Known:
@@ -76,8 +96,8 @@ class _Known:
 
 class Ticket(msgspec.Struct, gc=False):
     """A command that was let in, until its answer is settled. ``access`` is its access class; ``service`` is
-    the one behind the agent that it is for; ``began`` is the guard's clock; ``peer`` is who sent it, with its
-    role."""
+    the one behind the agent that it is for; ``began`` is a time of ``time.perf_counter``; ``peer`` is who
+    sent it, with its role."""
 
     command: Command
     access: str
@@ -105,14 +125,13 @@ class Ticket(msgspec.Struct, gc=False):
 class Guard:
     """Lets commands in, or not, and looks at their answers.
 
-    ``definitions`` finds the commands of the receiver by name. ``clock`` is a monotonic one, in seconds.
-    ``custom`` finds the value of the method ``custom-value`` for a command: what a plugin has found.
+    ``definitions`` finds the commands of the receiver by name. ``custom`` finds the value of the method
+    ``custom-value`` for a command: what a plugin has found.
     """
 
     def __init__(
         self,
         definitions: Definitions,
-        clock: Callable[[], float] = time.perf_counter,
         *,
         custom: Custom | None = None,
     ) -> None:
@@ -125,7 +144,6 @@ class Guard:
         any."""
         self._custom = custom
         self._definitions = definitions
-        self._clock = clock
         self._policy: Policy | None = None
         self._limits: Limits | None = None
         self._active = False
@@ -169,7 +187,7 @@ class Guard:
     def use(self, settings: GuardSettings, audit: Audit | None) -> None:
         """Go by these settings from the next command on."""
         if self._limits is None or settings.limits != self.settings.limits:
-            self._limits = None if settings.limits is None else Limits(settings.limits, self._clock)
+            self._limits = None if settings.limits is None else Limits(settings.limits, perf_counter)
         self._sizes = self._limits is not None and self._limits.bounds_sizes
         self.settings, self.audit, self._policy = settings, audit, settings.policy
         self._active = bool(settings.policy or self._limits or audit)
@@ -194,13 +212,35 @@ class Guard:
         than the receiver."""
         if not self._active:
             return run(command)
-        name = command.name
-        definition = (definitions or self._definitions)(name)
+        # Every line here is run for every command: no calls but those that do the work.
+        definition = (definitions or self._definitions)(command.name)
         known = self._known.get(command.peer)
-        if known is not None and not self._sizes:
-            way = known.ways.get(name)
-            if way is not None and way.definition is definition:
-                return self._look(command, run, known, way)
+        way = known.ways.get(command.name) if known is not None else None
+        if known is None or way is None or way.definition is not definition or self._sizes:
+            return self._execute(command, run, definition)
+        began, turnstile, audit = perf_counter(), known.turnstile, self.audit
+        if turnstile is not None:
+            excess = turnstile.ask(began)
+            if excess is not None:
+                return self._refuse(command, "read", excess.response(), known.peer, None, excess.text)
+        try:
+            outcome = run(command)
+        except BaseException:
+            self.abandon(self._ticket(command, None, began, known, way))
+            raise
+        if not isinstance(outcome, Response):
+            return self._later(self._ticket(command, None, began, known, way), outcome)
+        if audit is not None and way.origin:
+            if command.body is UNSET:
+                audit.note(way.origin, outcome.result, began, perf_counter(), command.request_id)
+            else:
+                audit.record(command, "read", outcome.result, perf_counter() - began, peer=known.peer)
+        if way.filters:
+            return self._filtered(self._policy, known.role, command, outcome, None)
+        return outcome if way.mask is None or outcome == way.clean else way.shown(outcome)
+
+    def _execute(self, command: Command, run: Execute, definition: CommandDefinition | None) -> Outcome:
+        """Have a command run that nothing is known of, or that does not only read."""
         ticket = self.admit(command, definition)
         if isinstance(ticket, Response):
             return ticket
@@ -214,28 +254,6 @@ class Guard:
         if isinstance(outcome, Response):
             return self.settle(ticket, outcome)
         return self._later(ticket, outcome)
-
-    def _look(self, command: Command, run: Execute, known: _Known, way: _Way) -> Outcome:
-        """Have a command run that was let in before, and only reads: no ticket, where it ends at once."""
-        # Every line here is run for every command: no calls but those that do the work.
-        began, turnstile, audit = self._clock(), known.turnstile, self.audit
-        if turnstile is not None:
-            excess = turnstile.ask(began)
-            if excess is not None:
-                return self._refuse(command, "read", excess.response(), known.peer, None, excess.text)
-        try:
-            outcome = run(command)
-        except BaseException:
-            self.abandon(self._ticket(command, None, began, known, way))
-            raise
-        if not isinstance(outcome, Response):
-            return self._later(self._ticket(command, None, began, known, way), outcome)
-        if audit is not None:
-            seconds = self._clock() - began
-            audit.record(command, "read", outcome.result, seconds, peer=known.peer, origin=way.origin)
-        if way.masks and not way.filters:
-            return self.settings.redaction.masked_response(outcome)
-        return self._filtered(self._policy, known.role, command, outcome, None) if way.filters else outcome
 
     def _ticket(
         self, command: Command, service: str | None, began: float, known: _Known, way: _Way
@@ -276,7 +294,7 @@ class Guard:
     ) -> Ticket | Response:
         """Let a command in, or answer why not. ``service`` is the one behind the agent that it is for;
         ``size`` is that of its body in bytes, where the command does not hold it."""
-        began, peer = self._clock(), command.peer
+        began, peer = perf_counter(), command.peer
         known = self._known.get(peer if service is None else (service, peer)) or self._know(command, service)
         if known is None:
             return self._refuse(command, "", _unauthorized(), peer, service, "it came without TLS")
@@ -323,7 +341,8 @@ class Guard:
             origin = audit.origin(_addressed(command, service), "read", known.peer)
         filters = role is not None and Policy.filters(role, command.name)
         masks = role is not None and not role.reads_secrets
-        known.ways[command.name] = _Way(definition, origin, filters, masks)
+        mask = self.settings.redaction.masked_response if masks else None
+        known.ways[command.name] = _Way(definition, origin, filters, mask)
 
     def _forget(self) -> None:
         self._known.clear()
@@ -430,7 +449,7 @@ class Guard:
                 command,
                 ticket.access,
                 response.result,
-                self._clock() - ticket.began,
+                perf_counter() - ticket.began,
                 peer=ticket.peer,
             )
             if not durable and audit.settings.on_failure == "refuse":
@@ -444,14 +463,18 @@ class Guard:
             self._record(ticket.audit, ticket, Result.ERROR, reason="it ended without an answer")
 
     def _record(self, audit: Audit, ticket: Ticket, result: int, reason: str = "") -> None:
+        way, command = ticket.way, ticket.command
+        if way is not None and not reason and command.body is UNSET:
+            if way.origin:
+                audit.note(way.origin, result, ticket.began, perf_counter(), command.request_id)
+            return
         audit.record(
             _addressed(ticket.command, ticket.service),
             ticket.access,
             result,
-            self._clock() - ticket.began,
+            perf_counter() - ticket.began,
             peer=ticket.peer,
             reason=reason,
-            origin=ticket.way.origin if ticket.way is not None else b"",
         )
 
     @staticmethod
@@ -477,6 +500,9 @@ class Guard:
         return role is None or (role.reads_secrets and not role.rules.filters)
 
     def _shown(self, ticket: Ticket, response: Response) -> Response:
+        way = ticket.way
+        if way is not None and not way.filters:
+            return way.shown(response)
         return self._filtered(ticket.policy, ticket.role, ticket.command, response, ticket.service)
 
     def _filtered(
@@ -517,6 +543,19 @@ class GuardChange:
         """Stay with the old ones."""
         if self._audit is not None and self._audit is not self._guard.audit:
             await self._audit.close()
+
+
+def _kept(response: Response) -> Response | None:
+    """An answer as it is now, whatever becomes of it; None for one that is large or has parts of parts."""
+    told = response.arguments
+    if told is UNSET:
+        return response
+    if not isinstance(told, dict) or len(told) > _KEPT_MEMBERS:
+        return None
+    for value in told.values():
+        if isinstance(value, list | dict) or (isinstance(value, str) and len(value) > _KEPT_TEXT):
+            return None
+    return msgspec.structs.replace(response, arguments=dict(told))
 
 
 def _addressed(command: Command, service: str | None) -> Command:

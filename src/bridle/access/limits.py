@@ -106,28 +106,6 @@ class _State:
         """Whether a turnstile was used since it was looked for last."""
         self.forgotten: bool = False
 
-    def take(self, now: float) -> float:
-        """Take one of the requests that have become due; the seconds until there is one where there is none.
-
-        Nothing is taken then.
-        """
-        rate = self.rate
-        if not rate:
-            return 0.0
-        tokens = self.tokens + (now - self.stamp) * rate
-        if tokens > self.depth:
-            tokens = self.depth
-        self.stamp = now
-        if tokens < 1.0:
-            self.tokens = tokens
-            return (1.0 - tokens) / rate
-        self.tokens = tokens - 1.0
-        return 0.0
-
-    def give_back(self) -> None:
-        """Undo a :meth:`take`."""
-        self.tokens += 1.0
-
     def disconnect(self) -> None:
         """A counted connection has ended."""
         self.connections -= 1
@@ -137,43 +115,55 @@ class Turnstile:
     """Where the commands of a peer, in a role, are counted. Made by :meth:`Limits.turnstile`; it can be kept
     for as long as the limits hold."""
 
-    __slots__ = ("_find", "_name", "_peer", "_role")
+    __slots__ = ("_find", "_name", "_states")
 
     def __init__(self, find: Callable[[], _State], role: _State | None, name: str | None) -> None:
         self._find = find
-        self._peer = find()
-        self._role = role
         self._name = name
+        self._states: tuple[_State, ...] = (find(),) if role is None else (find(), role)
 
     def ask(self, now: float) -> Excess | None:
         """Whether one more command is too much at this time. It is counted as a request where it is not."""
-        peer, role = self._peer, self._role
-        if peer.forgotten:
-            peer = self._peer = self._find()
-        peer.seen = True
-        if peer.most and peer.in_flight >= peer.most:
-            return Excess(f"too many commands at the same time: at most {peer.most}", BUSY_WAIT)
-        wait = peer.take(now)
-        if wait:
-            return _too_many("requests", wait)
-        if role is not None:
-            excess = _of_role(role, self._name, now)
-            if excess is not None:
-                peer.give_back()
-                return excess
+        # Every line here is run for every command.
+        states = self._states
+        if states[0].forgotten:
+            states = self._states = (self._find(), *states[1:])
+        for state in states:
+            state.seen = True
+            if state.most and state.in_flight >= state.most:
+                return self._refuse(state, 0.0)
+            rate = state.rate
+            if rate:
+                tokens = state.tokens + (now - state.stamp) * rate
+                if tokens > state.depth:
+                    tokens = state.depth
+                state.stamp = now
+                if tokens < 1.0:
+                    state.tokens = tokens
+                    return self._refuse(state, (1.0 - tokens) / rate)
+                state.tokens = tokens - 1.0
         return None
+
+    def _refuse(self, state: _State, wait: float) -> Excess:
+        """What is too much: what comes at the same time, where nothing is to be waited for, or requests."""
+        of_role = state is not self._states[0]
+        if of_role:
+            self._states[0].tokens += 1.0  # what the role refuses does not count for the peer
+        whose = f" of role '{self._name}'" if of_role else ""
+        if wait:
+            return Excess(f"too many requests{whose}: try again in {_seconds(wait)}", wait)
+        return Excess(f"too many commands{whose} at the same time: at most {state.most}", BUSY_WAIT)
 
     def enter(self) -> None:
         """A command is under way."""
-        self._peer.in_flight += 1
-        if self._role is not None:
-            self._role.in_flight += 1
+        for state in self._states:
+            state.in_flight += 1
 
     def leave(self) -> None:
         """It has ended."""
-        self._peer.in_flight -= 1
-        if self._role is not None:
-            self._role.in_flight -= 1
+        for state in self._states:
+            if state.in_flight:  # none is, where the peer was forgotten meanwhile
+                state.in_flight -= 1
 
 
 def key_of(peer: Peer) -> str:
@@ -268,18 +258,6 @@ class Limits:
             state.seen = False
             self._peers.move_to_end(key)
         self._peers.pop(key).forgotten = True
-
-
-def _of_role(state: _State, role: str | None, now: float) -> Excess | None:
-    if state.most and state.in_flight >= state.most:
-        text = f"too many commands of role '{role}' at the same time: at most {state.most}"
-        return Excess(text, BUSY_WAIT)
-    wait = state.take(now)
-    return _too_many(f"requests of role '{role}'", wait) if wait else None
-
-
-def _too_many(what: str, wait: float) -> Excess:
-    return Excess(f"too many {what}: try again in {_seconds(wait)}", wait)
 
 
 def _seconds(wait: float) -> str:

@@ -84,9 +84,9 @@ class Redaction:
         traces = {*stems, *_TRACES}
         self._stems: tuple[str, ...] = ("pass", "pwd", *(stem.decode() for stem in sorted(stems)))
         # What holds another trace adds nothing.
-        self._traces: tuple[bytes, ...] = tuple(
-            one for one in sorted(traces) if not any(other != one and other in one for other in traces)
-        )
+        least = [one for one in sorted(traces) if not any(other != one and other in one for other in traces)]
+        # One search: to look for each takes three times as long in short texts, and as long in long ones.
+        self._trace = re.compile(b"|".join(map(re.escape, least)))
 
     def is_secret(self, name: str) -> bool:
         """Whether the value of that name is a secret."""
@@ -102,11 +102,7 @@ class Redaction:
         """A fast look at a JSON text: False where there is certainly nothing to mask in it."""
         if b"\\u" in text:
             return True  # a name may be written with escapes
-        small = text.lower()
-        for trace in self._traces:  # noqa: SIM110 - every answer comes by here, and a generator costs twice this
-            if trace in small:
-                return True
-        return False
+        return self._trace.search(text.lower()) is not None
 
     def masked(self, value: JSON) -> JSON:
         """The value with its secrets masked; the same object where there are none."""
@@ -138,13 +134,13 @@ class Redaction:
     def masked_text(self, text: str) -> str:
         """A text with the secrets in it masked that can be told by how they are written: passwords of URLs,
         ``password=…``, bearer tokens, private keys."""
-        if len(text) < _SHORTEST and ":" not in text and "=" not in text:
-            return text
-        masked = self._masked_text(text)
+        short = len(text) < _SHORTEST and ":" not in text and "=" not in text
+        masked = text if short else self._masked_text(text)
         if masked is text and len(text) <= _TEXT_LIMIT:
-            if len(self._clean) >= _TEXTS_LIMIT:
+            if len(self._clean) < _TEXTS_LIMIT:
+                self._clean.add(text)
+            elif not short:
                 self._clean.clear()
-            self._clean.add(text)
         return masked
 
     def _masked_text(self, text: str) -> str:
@@ -176,11 +172,25 @@ class Redaction:
 
     def masked_response(self, response: Response) -> Response:
         """An answer with the secrets in its arguments masked. One that cannot be read is not shown."""
+        # What most answers are: a text, and a map, that were looked at before.
+        arguments, text, clean, known = response.arguments, response.text, self._clean, self._known
+        if text is None or text in clean:
+            if arguments is UNSET:
+                return response
+            if isinstance(arguments, dict):
+                for name, item in arguments.items():
+                    kind = type(item)
+                    if known.get(name) is not False or not (item in clean if kind is str else kind in _PLAIN):
+                        break
+                else:
+                    return response
+        return self._masked_response(response)
+
+    def _masked_response(self, response: Response) -> Response:
         arguments, text = response.arguments, response.text
-        if text is not None and text not in self._clean:
-            masked_text = self.masked_text(text)
-            if masked_text is not text:
-                response = msgspec.structs.replace(response, text=masked_text)
+        masked_text = None if text is None else self.masked_text(text)
+        if masked_text is not text:
+            response = msgspec.structs.replace(response, text=masked_text)
         if arguments is UNSET or arguments is None:
             return response
         try:
