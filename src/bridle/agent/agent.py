@@ -192,19 +192,15 @@ class Agent(Daemon):
     ) -> HttpResponse:
         """Each service is decided by itself. Where all refuse for who asks, so does HTTP."""
         tickets = [guard.admit(command, service=name) for name in services]
-        refusals = [ticket for ticket in tickets if isinstance(ticket, Response)]
-        if len(refusals) == len(tickets):
-            refused = refusal_of(refusals[0])
+        first = tickets[0]
+        if isinstance(first, Response) and all(isinstance(ticket, Response) for ticket in tickets):
+            refused = refusal_of(first)
             if refused is not None:
                 return refused
-        return wrap_raw(
-            await asyncio.gather(
-                *(
-                    self._ask_guarded(guard, ticket, name)
-                    for ticket, name in zip(tickets, services, strict=True)
-                )
-            )
-        )
+        asked = [self._ask_guarded(guard, *one) for one in zip(tickets, services, strict=True)]
+        if len(asked) == 1:
+            return wrap_raw([await asked[0]])
+        return wrap_raw(await asyncio.gather(*asked))
 
     async def _ask_guarded(self, guard: Guard, ticket: Ticket | Response, name: str) -> bytes:
         if isinstance(ticket, Response):
@@ -213,7 +209,10 @@ class Agent(Daemon):
         if refusal is not None:
             return encode_answer(refusal)
         try:
-            answer = await self._ask(await self._restored(guard, ticket.command, name), name)
+            command = ticket.command
+            if guard.may_hold_masks(command):
+                command = await self._restored(guard, command, name)
+            answer = await self._ask(command, name)
             response = decode_answer(answer)
         except ArgumentError as error:
             response = Response(Result.ERROR, error.text, error=error)
@@ -232,9 +231,7 @@ class Agent(Daemon):
         return answer if shown is response else encode_answer(shown)
 
     async def _restored(self, guard: Guard, command: Command, name: str) -> Command:
-        """A configuration whose secrets are masked, with those that the service holds."""
-        if not guard.may_hold_masks(command):
-            return command
+        """A configuration in which secrets may be masked, with those that the service holds."""
         asked = Command("config-get", peer=command.peer, services=(name,))
         held = decode_answer(await self._ask(asked, name))
         return guard.restored(command, held.value if held.result == Result.SUCCESS else None)

@@ -162,7 +162,8 @@ class HttpServerConnection(Reader):
         """
         messages = self._messages = []
         if self._sealed:
-            self.trailing = self.trailing or bool(data)
+            if data:
+                self.trailing = True
             return messages
         self._left = self._turn
         try:

@@ -41,7 +41,7 @@ class Reader:
         self._last_version: str | None = None
         self._body: Body | None = None
         self._sealed = False  # nothing more is read
-        self._left = -1  # messages that are still to be read now; below 0 all
+        self._left: int = -1  # messages that are still to be read now; below 0 all
         self._ahead = b""  # what is not to be read yet
         self.trailing: bool = False
         """True when the peer sent what was not read any more."""
