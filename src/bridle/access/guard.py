@@ -548,7 +548,7 @@ class GuardChange:
 def _kept(response: Response) -> Response | None:
     """An answer as it is now, whatever becomes of it; None for one that is large or has parts of parts."""
     told = response.arguments
-    if told is UNSET:
+    if told is UNSET or (isinstance(told, msgspec.Raw) and len(bytes(told)) <= _KEPT_TEXT):
         return response
     if not isinstance(told, dict) or len(told) > _KEPT_MEMBERS:
         return None
