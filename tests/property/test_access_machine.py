@@ -681,7 +681,9 @@ class AccessMachine(RuleBasedStateMachine):
             if ran.service == "txt" and "deep" in ran.body:
                 continue  # a map is a line of text there: what was decided about cannot be told any more
             could = [
-                one for one in self.senders if allowed(self.access, one, ran.service, ran.name, ran.body)
+                one
+                for one in self.senders
+                if any(allowed(self.access, one, ran.service, ran.name, body) for body in _sent(ran))
             ]
             assert could, ran
             for sender in could:
@@ -704,6 +706,17 @@ def _seen(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _key(user: str | None, ran: Ran) -> tuple[str, str, str, str]:
     return user or "", ran.service, ran.name, json.dumps(_seen(ran.body), sort_keys=True, default=str)
+
+
+def _sent(ran: Ran) -> list[Mapping[str, Any]]:
+    """What may have been sent: rules see it as it was, and a service of text gets text."""
+    if ran.service != "txt":
+        return [ran.body]
+    numbers = {
+        key: int(item) if isinstance(item, str) and item.lstrip("-").isdecimal() else item
+        for key, item in ran.body.items()
+    }
+    return [ran.body, numbers]
 
 
 async def _turns() -> None:

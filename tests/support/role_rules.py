@@ -13,6 +13,8 @@ COMMANDS = {
     "hook-change": ("write", "my-hook"),
 }
 NAMES = [*COMMANDS, "nobody-knows"]
+OWN = {"list-commands": ("read", "")}
+"""What every receiver declares itself; of those behind the agent nobody knows."""
 LISTS = ["l0", "l1", "l2"]
 CHARACTERS = "ab/.-_*\0\n\x7f\x85\u2028é😀 "
 SERVICES = ["", "dhcp4", "d2"]
@@ -87,7 +89,8 @@ def naive(rule: Any, lists: dict[str, Any], name: str, service: str, body: Any) 
     def again(other: Any) -> float:
         return naive(other, lists, name, service, body)
 
-    access, hook = COMMANDS.get(name, ("write", None))
+    known: dict[str, tuple[str, str]] = COMMANDS if service else COMMANDS | OWN
+    access, hook = known.get(name, ("write", None))
     match rule:
         case "ALL":
             return 1
