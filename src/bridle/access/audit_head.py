@@ -134,8 +134,8 @@ def resume(file: BinaryIO, head: Head | None, key: bytes) -> Resumed:
     """Find out where the chain in a file ends that is not empty.
 
     With a head, only what came after it is read. What comes after the last digest is torn: it is what is left
-    of a write that nobody got an answer for. Whole lines that do not follow are left for a verification to
-    find.
+    of a write, and no change in it was answered. Whole lines that do not follow are left for a verification
+    to find.
     """
     first_line = file.readline()
     start, link = start_of(first_line), read_link(first_line.rstrip(b"\n"))
