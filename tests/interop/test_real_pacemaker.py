@@ -132,6 +132,18 @@ def _is_active(cluster: Sandbox, name: str) -> bool:
     return 'rc-code="0"' in status.cib
 
 
+def _leads(cluster: Sandbox) -> bool:
+    try:
+        return ask(cluster, "controld", ControllerPing("dc"), 2).state == "S_IDLE"
+    except (IPCError, bridle.CommandError):
+        return False
+
+
+def until_led(cluster: Sandbox) -> None:
+    """Wait until the node leads its cluster and is at rest."""
+    assert poll(lambda: _leads(cluster), 30)
+
+
 # The requests of each daemon.
 
 
@@ -189,8 +201,25 @@ def test_resources_that_fail_and_are_refreshed(cluster: Sandbox) -> None:
         refreshed = ask(cluster, "controld", ResourceRefresh(name, "node1", *agent))
         assert (refreshed.resource, refreshed.operation) == (name, "delete")
         assert ask(cluster, "controld", ResourceRefresh(name, "node1", cib_only=True)).resource == name
+
+
+def test_a_controller_fails_over_an_unknown_resource_without_an_agent(cluster: Sandbox) -> None:
+    until_led(cluster)
+    before = running_pid(cluster, "controld")
     error = refused(cluster, "controld", ResourceFail("nothing", "node1"))
     assert "Cannot fail unknown resource" in error.text
+    # It takes that for a failure of its own, ends, and is started again: meanwhile nobody leads.
+    assert poll(lambda: cluster.pid_of("pacemaker-controld") not in {None, before}, 30)
+    until_led(cluster)
+
+
+def test_an_unknown_resource_with_an_agent_is_failed(cluster: Sandbox) -> None:
+    until_led(cluster)
+    before = running_pid(cluster, "controld")
+    failed = ask(cluster, "controld", ResourceFail("unknown", "node1", "ocf", "pacemaker", "Dummy"))
+    assert (failed.resource, failed.operation) == ("unknown", "asyncmon")
+    until_led(cluster)
+    assert cluster.pid_of("pacemaker-controld") == before
 
 
 def test_the_attribute_manager(cluster: Sandbox) -> None:
@@ -251,6 +280,8 @@ def test_the_cib_manager(cluster: Sandbox) -> None:
     ask(cluster, "based", CibBump())
     assert int(read_xml(ask(cluster, "based", CibQuery()).cib).get("epoch", "0")) > epoch
     ask(cluster, "based", CibErase(dry_run=True))
+    # The instance of the node that leads answers; while none does, nobody.
+    until_led(cluster)
     error = refused(cluster, "based", CibUpgrade())
     assert "schema" in error.text
     assert refused(cluster, "based", CibModify("<nothing/>", section="tags")).code

@@ -219,7 +219,11 @@ class CibApplyDiff(_CibRequest, frozen=True):
 
 
 class CibUpgrade(_CibRequest, frozen=True):
-    """Bring the CIB to the latest schema that Pacemaker has."""
+    """Bring the CIB to the latest schema that Pacemaker has.
+
+    The CIB manager of the node that leads the cluster decides and answers. While none leads (after a start,
+    in an election) nobody answers, and the request takes the time that it is given.
+    """
 
     command: ClassVar[str] = "cib-upgrade"
     operation: ClassVar[str] = "cib_upgrade"

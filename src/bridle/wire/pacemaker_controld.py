@@ -243,8 +243,10 @@ class _ResourceInvocation(_Invocation, frozen=True):
 class ResourceFail(_ResourceInvocation, frozen=True):
     """Make a resource count as failed on a node, so that the cluster recovers it.
 
-    ``class``, ``provider`` and ``type`` are those of its agent, needed where it is not active there.
-    ``long_id`` is the name of an instance of a clone.
+    ``class``, ``provider`` and ``type`` are those of its agent. Name them: a controller to which the resource
+    is unknown registers it with them. Without them it refuses, takes that for a failure of its own, ends and
+    is started again (seen with Pacemaker 2.1.5), and until then nobody leads the cluster. ``long_id`` is the
+    name of an instance of a clone.
     """
 
     command: ClassVar[str] = "resource-fail"
