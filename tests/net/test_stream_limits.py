@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from bridle.net.stream import LINGER, QUEUE_BYTES, QUEUE_LIMIT, REFUSED_LIMIT, SILENCE, WRITE_TIMEOUT
+from bridle.net.stream import (
+    LINGER,
+    QUEUE_BYTES,
+    QUEUE_LIMIT,
+    REFUSED_LIMIT,
+    SILENCE,
+    TURN,
+    WRITE_TIMEOUT,
+)
 from bridle.testing import elapsed
 from tests.support.loops import on_every_loop, on_virtual_clock
 from tests.support.streams import KEEP, Commands, Visitor, listening, turns
@@ -209,6 +217,98 @@ async def test_no_more_bytes_are_read_behind_a_slow_command_than_the_limit(
         for _ in range(total):
             assert len(await visitor.read_line()) > 300_000
         await rest
+
+
+# Whose turn it is
+
+
+def say(value: str) -> bytes:
+    return b'{ "command": "say", "arguments": { "value": "%s" } }' % value.encode()
+
+
+@pytest.mark.parametrize("late", [0, 20], ids=["at once", "later"])
+@on_every_loop
+async def test_who_sends_many_commands_at_once_lets_others_have_their_turn(
+    path: Path, commands: Commands, late: int
+) -> None:
+    many = 40 * TURN
+    async with listening(path, commands.process_command), await Visitor.to(path) as one:
+        await one.send(KEEP + say("one"))
+        await one.read_line()
+        async with await Visitor.to(path) as other:
+            await turns(late)
+            await other.send(KEEP + say("other") * many)
+            while "other" not in commands.begun:
+                await asyncio.sleep(0)
+            for _ in range(3):
+                before = len(commands.begun)
+                await one.send(say("one"))
+                assert await one.read_line() == b'{ "arguments": "one", "result": 0 }\n'
+                # A few turns of the loop each: to see that it came, and here that it was answered.
+                assert commands.begun[before:].count("other") <= 6 * TURN
+            assert commands.begun.count("other") < many
+            for _ in range(many):
+                assert await other.read_line() == b'{ "arguments": "other", "result": 0 }\n'
+            await other.send(say("last"))
+            assert await other.read_line() == b'{ "arguments": "last", "result": 0 }\n'
+
+
+@pytest.mark.parametrize("late", [0, 20], ids=["at once", "later"])
+@on_every_loop
+async def test_commands_that_wait_for_their_turn_are_answered_before_the_end(
+    path: Path, commands: Commands, late: int
+) -> None:
+    names = [str(number) for number in range(5 * TURN)]
+    for ended in ("by the client", "by the listener"):
+        commands.begun.clear()
+        async with listening(path, commands.process_command) as listener, await Visitor.to(path) as visitor:
+            await turns(late)
+            await visitor.send(KEEP + b"".join(map(say, names)))
+            if ended == "by the client":
+                visitor.finish()
+            else:
+                while not commands.begun:
+                    await asyncio.sleep(0)
+                closing = asyncio.create_task(listener.close())
+            answers = await visitor.read_all()
+            assert answers == b"".join(
+                b'{ "arguments": "%s", "result": 0 }\n' % name.encode() for name in names
+            )
+            if ended == "by the listener":
+                await closing
+        assert commands.begun == names
+
+
+@on_virtual_clock
+async def test_what_comes_while_a_turn_is_waited_for_is_answered_too(path: Path, commands: Commands) -> None:
+    total = 20_000
+    async with listening(path, commands.process_command), await Visitor.to(path) as visitor:
+        await visitor.send(KEEP + HELLO)
+        assert await visitor.read_line() == ANSWER + b"\n"
+        sent = visitor.send_what_fits(HELLO * total)
+        await turns(4)
+        assert len(commands.begun) <= 4 * TURN
+        rest = asyncio.create_task(visitor.send((HELLO * total)[sent:]))
+        for _ in range(total):
+            assert await visitor.read_line() == ANSWER + b"\n"
+        await rest
+
+
+@on_every_loop
+async def test_who_leaves_before_its_turn_costs_nothing_more(path: Path, commands: Commands) -> None:
+    many = 40 * TURN
+    async with listening(path, commands.process_command) as listener:
+        visitor = await Visitor.to(path)
+        await visitor.send(KEEP + HELLO)
+        await visitor.read_line()
+        await visitor.send(HELLO * many)
+        while len(commands.begun) < 2:
+            await asyncio.sleep(0)
+        visitor.leave()
+        await turns()
+        assert not listener.connections
+        assert len(commands.begun) < many
+        assert listener.requests.total == 0
 
 
 # How many

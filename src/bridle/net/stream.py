@@ -1,9 +1,10 @@
 """Stream connections, server side: bytes from the transport to a dialect, answers back in order.
 
 One connection is one protocol object with one timer. Answers of plain handlers are collected and written
-once per read; a coroutine handler's answer is awaited in one task for the connection, which then goes on with
-what is queued behind it. What a handler does not get to answer before its peer is gone is finished all the
-same and dropped: a configuration change is not torn in half because a client left.
+once per read, or once per turn where much was read at once; a coroutine handler's answer is awaited in one
+task for the connection, which then goes on with what is queued behind it. What a handler does not get to
+answer before its peer is gone is finished all the same and dropped: a configuration change is not torn in
+half because a client left. What has not begun by then never does.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ __all__ = [
     "QUEUE_LIMIT",
     "REFUSED_LIMIT",
     "SILENCE",
+    "TURN",
     "WRITE_BATCH",
     "WRITE_TIMEOUT",
     "Door",
@@ -61,6 +63,9 @@ SILENCE = 2.0
 QUEUE_LIMIT = 128
 # Bytes that may come behind a slow command before the connection is read no further; commands can be large.
 QUEUE_BYTES = 1024 * 1024
+# Commands of one connection that are answered before others have their turn: whoever sends thousands at once
+# is served nearly as fast, and keeps nobody waiting for long.
+TURN = 64
 # Bytes of answers that are collected before they are written: the mark at which transports report that the
 # client does not read, so that no more than that and one answer is held for one that does not.
 WRITE_BATCH = 64 * 1024
@@ -115,6 +120,7 @@ class StreamConnection(TimedConnection, Connection):
     _served = False
     _rested = 0.0  # when nothing was left to do, where no time is counted then
     _blocked = False
+    _deferred = False  # others have their turn
     _reading = True
     _half_closed = False
     _retiring = False
@@ -193,7 +199,7 @@ class StreamConnection(TimedConnection, Connection):
     @property
     def _idle(self) -> bool:
         """True when nothing is worked on, and the client reads."""
-        return self._task is None and not self._blocked
+        return self._task is None and not (self._blocked or self._deferred)
 
     def _count(self, size: int, *, whole: bool) -> None:
         """Count what came for what the listener's connections hold together."""
@@ -247,13 +253,17 @@ class StreamConnection(TimedConnection, Connection):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._task is None and not (self._blocked or self._ending or self._transport.is_closing()):
+        if self._idle and not (self._ending or self._transport.is_closing()):
             self._work()
 
+    def _take_turn(self) -> None:
+        self._deferred = False
+        self._resume()
+
     def _work(self) -> None:
-        """Answer what is queued until something has to be waited for."""
+        """Answer what is queued until something has to be waited for, or others have their turn."""
         # Every line here is run for every command: no calls but those that do the work.
-        queue, size = self._queue, 0
+        queue, size, turn = self._queue, 0, TURN
         execute, respond = self._listener.execute, self._dialect.respond
         written: list[bytes] = []
         while queue and not self._blocked:
@@ -261,6 +271,10 @@ class StreamConnection(TimedConnection, Connection):
                 self._write(written)
                 size = 0
                 continue
+            if turn == 0:
+                self._defer()
+                break
+            turn -= 1
             message = queue.popleft()
             if isinstance(message, Refusal):
                 written.append(message.data)
@@ -282,8 +296,17 @@ class StreamConnection(TimedConnection, Connection):
             size += len(data)
         if written:
             self._transport.write(written[0] if len(written) == 1 else b"".join(written))
-        if self._task is None:
+        if self._task is None and not self._deferred:
             self._rest()
+
+    def _defer(self) -> None:
+        """Let others have their turn: those whose transport has not been made yet, once it is."""
+        if isinstance(self._transport, Opening):
+            self._blocked = True
+            return
+        self._deferred = True
+        self._touch(None)
+        self._loop.call_soon(self._take_turn)
 
     def _write(self, written: list[bytes]) -> None:
         """Write a batch behind which more is waiting."""
@@ -359,7 +382,7 @@ class StreamConnection(TimedConnection, Connection):
     def expendable(self, now: float, *, served: bool) -> bool:
         """True when nothing is worked on here, and who is here has been silent: one that has not been
         answered yet, or one that was (``served``) some time ago."""
-        if self._task is not None or self._ending or self._served != served:
+        if self._task is not None or self._deferred or self._ending or self._served != served:
             return False
         if not served:
             return not self._blocked
