@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 import bridle
-from bridle.daemon.channels import read_control_sockets
+from bridle.daemon.control_sockets import read_control_sockets
 from bridle.daemon.document import Document
 from bridle.testing import run
 from tests.support.kea import exchange

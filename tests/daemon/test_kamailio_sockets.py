@@ -10,7 +10,7 @@ import pytest
 
 import bridle
 from bridle import ConfigurationError
-from bridle.daemon.channels import read_control_sockets
+from bridle.daemon.control_sockets import read_control_sockets
 from bridle.daemon.document import Document
 from tests.daemon.test_channels import change, sockets
 from tests.support.kettle import JSON, served

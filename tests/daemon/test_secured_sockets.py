@@ -13,7 +13,7 @@ import pytest
 
 import bridle
 from bridle import ConfigurationError, Peer
-from bridle.daemon.channels import read_control_sockets
+from bridle.daemon.control_sockets import read_control_sockets
 from bridle.daemon.document import Document
 from tests.daemon.test_channels import change, sockets
 from tests.support.certificates import Certificates

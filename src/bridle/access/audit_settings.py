@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
 from bridle.core.errors import ConfigurationError
+from bridle.core.grammar import EXTRA, NUMBER, Grammar, check_members
 from bridle.core.messages import JSON, Path
 
 __all__ = ["AuditSettings", "read_audit"]
@@ -17,17 +17,16 @@ MAX_SIZE = 64 * 1024 * 1024
 # Rotated files that are kept: 2 GiB at most.
 KEEP = 32
 
-_GRAMMAR: dict[str, tuple[type, ...]] = {
-    "file": (str,),
-    "key-file": (str,),
-    "max-size": (int,),
-    "max-age": (int, float),
-    "keep": (int,),
-    "on-failure": (str,),
-    "intents": (bool,),
-    "reads": (bool,),
-    "user-context": (dict,),
-    "comment": (str,),
+_GRAMMAR: Grammar = {
+    "file": str,
+    "key-file": str,
+    "max-size": int,
+    "max-age": NUMBER,
+    "keep": int,
+    "on-failure": str,
+    "intents": bool,
+    "reads": bool,
+    **EXTRA,
 }
 
 
@@ -55,9 +54,7 @@ def read_audit(value: JSON, path: Path) -> AuditSettings:
     Raises:
         ConfigurationError: with the path of what is wrong.
     """
-    if not isinstance(value, dict):
-        raise ConfigurationError("audit is expected to be a map", path=path)
-    check_members(value, _GRAMMAR, "audit", path)
+    value = check_members(value, _GRAMMAR, "audit", path)
     for key in ("max-size", "max-age", "keep"):
         number = value.get(key, 0)
         if isinstance(number, int | float) and not 0 <= number < 2**53:
@@ -70,23 +67,5 @@ def read_audit(value: JSON, path: Path) -> AuditSettings:
         raise ConfigurationError(
             f"on-failure is 'refuse' or 'allow', not '{value['on-failure']}'", path=[*path, "on-failure"]
         )
-    given = {
-        key.replace("-", "_"): item for key, item in value.items() if key not in ("user-context", "comment")
-    }
+    given = {key.replace("-", "_"): item for key, item in value.items() if key not in EXTRA}
     return msgspec.convert(given, AuditSettings)
-
-
-def check_members(
-    value: Mapping[str, JSON], grammar: Mapping[str, tuple[type, ...]], scope: str, path: Path
-) -> None:
-    """Check the names and the types of a map's members.
-
-    Raises:
-        ConfigurationError: with the path of what is wrong.
-    """
-    for key, item in value.items():
-        wanted = grammar.get(key)
-        if wanted is None:
-            raise ConfigurationError(f"unsupported parameter '{key}' in {scope}", path=[*path, key])
-        if not isinstance(item, wanted) or (isinstance(item, bool) and bool not in wanted):
-            raise ConfigurationError(f"invalid type specified for parameter '{key}'", path=[*path, key])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridle.access.audit_settings import check_members
 from bridle.access.limits import Limit, LimitSettings
 from bridle.core.errors import ConfigurationError
+from bridle.core.grammar import EXTRA, NUMBER, Grammar, check_members
 from bridle.core.messages import JSON, Path
 
 __all__ = ["read_limits"]
@@ -15,28 +15,26 @@ __all__ = ["read_limits"]
 _LARGEST = 1 << 40
 _LONGEST_DELAY = 86400.0
 
-_NUMBER = (int, float)
-_EXTRA: Mapping[str, tuple[type, ...]] = {"user-context": (dict,), "comment": (str,)}
-_LIMIT: Mapping[str, tuple[type, ...]] = {
-    "requests-per-second": _NUMBER,
-    "burst": (int,),
-    "in-flight": (int,),
-    "connections": (int,),
-    "body-size": (int,),
-    **_EXTRA,
+_LIMIT: Grammar = {
+    "requests-per-second": NUMBER,
+    "burst": int,
+    "in-flight": int,
+    "connections": int,
+    "body-size": int,
+    **EXTRA,
 }
 _ROLE = {key: kinds for key, kinds in _LIMIT.items() if key != "connections"}
-_LOGINS: Mapping[str, tuple[type, ...]] = {
-    "free": (int,),
-    "delay": _NUMBER,
-    "longest-delay": _NUMBER,
-    **_EXTRA,
+_LOGINS: Grammar = {
+    "free": int,
+    "delay": NUMBER,
+    "longest-delay": NUMBER,
+    **EXTRA,
 }
-_GRAMMAR: Mapping[str, tuple[type, ...]] = {
-    "peer": (dict,),
-    "roles": (dict,),
-    "failed-logins": (dict,),
-    **_EXTRA,
+_GRAMMAR: Grammar = {
+    "peer": dict,
+    "roles": dict,
+    "failed-logins": dict,
+    **EXTRA,
 }
 
 
@@ -46,9 +44,10 @@ def read_limits(value: JSON, path: Path) -> LimitSettings:
     Raises:
         ConfigurationError: with the path of what is wrong.
     """
-    given = _map(value, _GRAMMAR, "limits", path)
-    roles = _map(given.get("roles", {}), None, "roles", [*path, "roles"])
-    logins = _map(given.get("failed-logins", {}), _LOGINS, "failed-logins", [*path, "failed-logins"])
+    given = check_members(value, _GRAMMAR, "limits", path)
+    roles = given.get("roles", {})
+    assert isinstance(roles, dict)
+    logins = check_members(given.get("failed-logins", {}), _LOGINS, "failed-logins", [*path, "failed-logins"])
     where = [*path, "failed-logins"]
     return LimitSettings(
         peer=_limit(given.get("peer", {}), _LIMIT, "peer", [*path, "peer"]),
@@ -59,8 +58,8 @@ def read_limits(value: JSON, path: Path) -> LimitSettings:
     )
 
 
-def _limit(value: JSON, grammar: Mapping[str, tuple[type, ...]], scope: str, path: Path) -> Limit:
-    given = _map(value, grammar, scope, path)
+def _limit(value: JSON, grammar: Grammar, scope: str, path: Path) -> Limit:
+    given = check_members(value, grammar, scope, path)
     counts = {
         key.replace("-", "_"): int(_number(given, key, 0, _LARGEST, path))
         for key in ("burst", "in-flight", "connections", "body-size")
@@ -68,16 +67,6 @@ def _limit(value: JSON, grammar: Mapping[str, tuple[type, ...]], scope: str, pat
     if given.get("burst") and not given.get("requests-per-second"):
         raise ConfigurationError("burst is nothing without requests-per-second", path=[*path, "burst"])
     return Limit(requests_per_second=_number(given, "requests-per-second", 0, _LARGEST, path), **counts)
-
-
-def _map(
-    value: JSON, grammar: Mapping[str, tuple[type, ...]] | None, scope: str, path: Path
-) -> Mapping[str, JSON]:
-    if not isinstance(value, dict):
-        raise ConfigurationError(f"{scope} is expected to be a map", path=path)
-    if grammar is not None:
-        check_members(value, grammar, scope, path)
-    return value
 
 
 def _number(given: Mapping[str, JSON], key: str, default: float, most: float, path: Path) -> float:

@@ -21,7 +21,7 @@ from bridle.core.manager import Outcome
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.results import Result
 from bridle.core.version import VERSION
-from bridle.daemon.channels import ChannelSettings
+from bridle.daemon.channel_settings import ChannelSettings
 from bridle.daemon.daemon import Daemon, Phrases
 from bridle.daemon.document import Document
 from bridle.daemon.plugins import Plugins

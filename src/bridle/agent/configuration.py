@@ -18,7 +18,7 @@ beside it where ``http-host`` or ``http-port`` is given.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Literal
 
 import msgspec
@@ -30,9 +30,11 @@ from bridle.agent.bngblaster.settings import DIRECTORY, EXECUTABLE, ControllerSe
 from bridle.agent.forwarding import CONNECTIONS, TIMEOUT, ServiceSettings
 from bridle.client.calls import as_endpoint
 from bridle.core.errors import ConfigurationError, EndpointError
-from bridle.core.messages import JSON
-from bridle.daemon.channels import ChannelSettings, read_http, read_http_file
+from bridle.core.grammar import EXTRA, NUMBER, Grammar
+from bridle.core.messages import JSON, Path
+from bridle.daemon.channel_settings import ChannelSettings
 from bridle.daemon.document import Document
+from bridle.daemon.http_sockets import check_authentication, read_http, read_http_file
 from bridle.daemon.plugins import PluginSettings, check_library
 from bridle.net.endpoint import Endpoint
 from bridle.net.kamailio_address import DEFAULT_ADDRESS, read_address
@@ -46,11 +48,8 @@ REALM = "kea-control-agent"
 # The service that stands for all of Pacemaker's daemons.
 _ALL_DAEMONS = "pacemaker"
 
-_Grammar = Mapping[str, "type | tuple[type, ...]"]
-_NUMBER = (int, float)
-_EXTRA: _Grammar = {"user-context": dict, "comment": str}
-_TLS: _Grammar = {"trust-anchor": str, "cert-file": str, "key-file": str}
-_AGENT: _Grammar = {
+_TLS: Grammar = {"trust-anchor": str, "cert-file": str, "key-file": str}
+_AGENT: Grammar = {
     "http-host": str,
     "http-port": int,
     "http-socket": (str, dict),
@@ -68,25 +67,9 @@ _AGENT: _Grammar = {
     "loggers": list,
     "access": dict,
     "bngblaster-controller": dict,
-    **_EXTRA,
+    **EXTRA,
 }
-_AUTHENTICATION: _Grammar = {
-    "type": str,
-    "realm": str,
-    "directory": str,
-    "clients": list,
-    "tokens": str,
-    **_EXTRA,
-}
-_CLIENT: _Grammar = {
-    "user": str,
-    "password": str,
-    "user-file": str,
-    "password-file": str,
-    "password-hash": str,
-    **_EXTRA,
-}
-_SERVICE: _Grammar = {
+_SERVICE: Grammar = {
     "socket-type": str,
     "socket-name": str,
     "socket-address": str,
@@ -96,30 +79,30 @@ _SERVICE: _Grammar = {
     "user": str,
     "password": str,
     "endpoint": str,
-    "timeout": _NUMBER,
+    "timeout": NUMBER,
     "connections": int,
-    **_EXTRA,
+    **EXTRA,
 }
-_HTTP_SOCKET: _Grammar = {
+_HTTP_SOCKET: Grammar = {
     "socket-name": str,
     "mode": str,
     "owner": str,
     "group": str,
     "allow-world-writable": bool,
     "authentication": dict,
-    **_EXTRA,
+    **EXTRA,
 }
-_CONTROLLER: _Grammar = {"directory": str, "executable": (str, list), "upload": bool, **_EXTRA}
-_HOOK: _Grammar = {"library": str, "parameters": dict, **_EXTRA}
-_LOGGER: _Grammar = {
+_CONTROLLER: Grammar = {"directory": str, "executable": (str, list), "upload": bool, **EXTRA}
+_HOOK: Grammar = {"library": str, "parameters": dict, **EXTRA}
+_LOGGER: Grammar = {
     "name": str,
     "severity": str,
     "debuglevel": int,
     "output_options": list,
     "output-options": list,
-    **_EXTRA,
+    **EXTRA,
 }
-_OUTPUT: _Grammar = {"output": str, "flush": bool, "maxsize": int, "maxver": int, "pattern": str}
+_OUTPUT: Grammar = {"output": str, "flush": bool, "maxsize": int, "maxver": int, "pattern": str}
 _DEFAULTS: dict[str, JSON] = {"http-host": "127.0.0.1", "http-port": 8000}
 
 
@@ -140,12 +123,12 @@ class _Reader:
 
     def settings(self) -> AgentSettings:
         agent = self.root()
-        self._check(agent, _AGENT, [ROOT], ROOT)
-        self._authentication(agent, [ROOT])
+        self._members(agent, _AGENT, ROOT, [ROOT])
+        check_authentication(agent, [ROOT], self._members)
         socket = agent.get("http-socket")
         if isinstance(socket, dict):
-            self._check(socket, _HTTP_SOCKET, [ROOT, "http-socket"], "http-socket")
-            self._authentication(socket, [ROOT, "http-socket"])
+            self._members(socket, _HTTP_SOCKET, "http-socket", [ROOT, "http-socket"])
+            check_authentication(socket, [ROOT, "http-socket"], self._members)
         read_tls(agent)
         services = self._map(agent, "control-sockets")
         return AgentSettings(
@@ -164,20 +147,14 @@ class _Reader:
             raise ConfigurationError(f"'{ROOT}' parameter expected to be a map.")
         return agent
 
-    def _check(self, item: JSON, grammar: _Grammar, path: list[str | int], scope: str) -> dict[str, JSON]:
-        """Check the names and types of a map's members."""
-        if not isinstance(item, dict):
-            raise self._document.error(f"{scope} is expected to be a map", path)
-        for key, value in item.items():
-            wanted = grammar.get(key)
-            if wanted is None:
+    def _members(self, item: JSON, grammar: Grammar, scope: str, path: Path) -> dict[str, JSON]:
+        """The map at ``path``; what is not known is refused as Kea's parser of files does."""
+        for key in item if isinstance(item, dict) else ():
+            if key not in grammar:
                 place = self._document.locate_key([*path, key])
                 where = f"{place}: " if place else ""
                 raise ConfigurationError(f'{where}got unexpected keyword "{key}" in {scope} map.')
-            fits = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
-            if not fits:
-                raise self._document.error(f"invalid type specified for parameter '{key}'", [*path, key])
-        return item
+        return self._document.members(item, grammar, scope, path)
 
     def _map(self, agent: Mapping[str, JSON], key: str) -> dict[str, JSON]:
         value = agent.get(key, {})
@@ -187,15 +164,9 @@ class _Reader:
         value = item.get(key, [])
         return value if isinstance(value, list) else []
 
-    def _authentication(self, item: Mapping[str, JSON], where: list[str | int]) -> None:
-        path = [*where, "authentication"]
-        value = self._check(self._map(item, "authentication"), _AUTHENTICATION, path, "authentication")
-        for index, client in enumerate(self._list(value, "clients")):
-            self._check(client, _CLIENT, [*path, "clients", index], "clients")
-
     def _service(self, name: str, item: JSON) -> ServiceSettings:
         path: list[str | int] = [ROOT, "control-sockets", name]
-        service = self._check(item, _SERVICE, path, name)
+        service = self._members(item, _SERVICE, name, path)
         given = service.get("endpoint")
         try:
             endpoint = as_endpoint(given if isinstance(given, str) else self._endpoint(service, path))
@@ -283,9 +254,9 @@ class _Reader:
         if "bngblaster-controller" not in agent:
             return None
         path: list[str | int] = [ROOT, "bngblaster-controller"]
-        given = self._check(agent["bngblaster-controller"], _CONTROLLER, path, "bngblaster-controller")
+        given = self._members(agent["bngblaster-controller"], _CONTROLLER, "bngblaster-controller", path)
         directory, executable = str(given.get("directory", DIRECTORY)), given.get("executable", EXECUTABLE)
-        if not Path(directory).is_absolute():
+        if not FilePath(directory).is_absolute():
             raise self._document.error("'directory' must be an absolute path", [*path, "directory"])
         words = executable if isinstance(executable, list) else [executable]
         if not words or not all(isinstance(word, str) and word for word in words):
@@ -299,7 +270,7 @@ class _Reader:
         found = []
         for index, item in enumerate(self._list(agent, "hooks-libraries")):
             path: list[str | int] = [ROOT, "hooks-libraries", index]
-            hook = self._check(item, _HOOK, path, "hooks-libraries")
+            hook = self._members(item, _HOOK, "hooks-libraries", path)
             library = hook.get("library")
             if not isinstance(library, str) or not library:
                 raise self._document.error("missing parameter 'library'", path)
@@ -316,10 +287,10 @@ class _Reader:
         found = []
         for index, item in enumerate(self._list(agent, "loggers")):
             path: list[str | int] = [ROOT, "loggers", index]
-            logger = self._check(item, _LOGGER, path, "loggers")
+            logger = self._members(item, _LOGGER, "loggers", path)
             for key in ("output_options", "output-options"):
                 for number, output in enumerate(self._list(logger, key)):
-                    self._check(output, _OUTPUT, [*path, key, number], key)
+                    self._members(output, _OUTPUT, key, [*path, key, number])
             found.append(logger)
         return found
 

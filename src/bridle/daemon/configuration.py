@@ -21,7 +21,8 @@ import msgspec
 from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON
 from bridle.daemon.access import read_guard_settings
-from bridle.daemon.channels import ChannelSettings, ControlChannels, check_safety, governed
+from bridle.daemon.channel_settings import ChannelSettings, check_safety, governed
+from bridle.daemon.channels import ControlChannels
 from bridle.daemon.document import Document, read_file
 from bridle.daemon.files import replace_file
 from bridle.daemon.guarding import Guards

@@ -93,15 +93,13 @@ class ConfigurationBackend:
             ConfigurationError: it is wrong; with the position.
         """
         path: list[str | int] = [self._root, "config-control"]
-        _check(control, _KEYS, path, document, "config-control")
-        assert isinstance(control, dict)
+        given = document.members(control, _KEYS, "config-control", path)
         found: list[dict[str, Any]] = []
-        databases = control.get("config-databases", [])
+        databases = given.get("config-databases", [])
         assert isinstance(databases, list)
-        for index, database in enumerate(databases):
+        for index, item in enumerate(databases):
             where = [*path, "config-databases", index]
-            _check(database, _DATABASE_KEYS, where, document, "config-databases")
-            assert isinstance(database, dict)
+            database = document.members(item, _DATABASE_KEYS, "config-databases", where)
             if database.get("type") not in _TYPES:
                 text = f"database type '{database.get('type', '')}' is not supported: sqlite or postgresql"
                 raise document.error(text, [*where, "type"])
@@ -170,18 +168,6 @@ class ConfigurationBackend:
         except BridleError as error:
             return Response(Result.ERROR, f"On demand configuration update failed: {error}", error=error)
         return Response(text="On demand configuration update successful.")
-
-
-def _check(
-    item: JSON, known: Mapping[str, type], path: list[str | int], document: Document, scope: str
-) -> None:
-    if not isinstance(item, dict):
-        raise document.error(f"{scope} is expected to be a map", path)
-    for key, value in item.items():
-        if key not in known:
-            raise document.error(f"unsupported parameter '{key}' in {scope}", [*path, key])
-        if type(value) is not known[key]:
-            raise document.error(f"invalid type specified for parameter '{key}'", [*path, key])
 
 
 def _read(databases: Sequence[dict[str, Any]], tag: str) -> tuple[list[int], list[Fragment]]:

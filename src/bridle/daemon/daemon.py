@@ -31,7 +31,8 @@ from bridle.core.events import EventLog
 from bridle.core.manager import Access, CommandManager
 from bridle.core.messages import JSON
 from bridle.daemon.access import ACCESS_KEY
-from bridle.daemon.channels import ChannelSettings, read_control_sockets
+from bridle.daemon.channel_settings import ChannelSettings
+from bridle.daemon.control_sockets import read_control_sockets
 from bridle.daemon.document import Document
 from bridle.server import Answer, Pages
 

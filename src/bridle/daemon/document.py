@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from bridle.core.errors import ArgumentError, ConfigurationError
+from bridle.core.grammar import UNSUPPORTED, Grammar, check_members
 from bridle.core.messages import JSON, Command, Path, Source
 
 if TYPE_CHECKING:
@@ -56,6 +57,19 @@ class Document:
     def changed(self, value: dict[str, JSON]) -> Document:
         """The same place with another value, whose parts stand where those of this one do."""
         return Document(value, self._source, self._prefix)
+
+    def members(
+        self, item: JSON, grammar: Grammar, scope: str, path: Path, unknown: str = UNSUPPORTED
+    ) -> dict[str, JSON]:
+        """The map at ``path``, as :func:`bridle.core.grammar.check_members` finds it.
+
+        Raises:
+            ConfigurationError: it holds what it may not; with the position.
+        """
+        try:
+            return check_members(item, grammar, scope, path, unknown)
+        except ConfigurationError as error:
+            raise self.placed(error) from None
 
     def error(self, text: str, path: Path) -> ConfigurationError:
         """An error about the value at ``path``, with its position."""

@@ -31,7 +31,7 @@ from bridle.core.errors import CommandError, ConfigurationError
 from bridle.core.events import EventLog
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.version import VERSION
-from bridle.daemon.channels import ChannelSettings
+from bridle.daemon.channel_settings import ChannelSettings
 from bridle.daemon.daemon import Daemon
 from bridle.daemon.document import Document
 from bridle.daemon.files import replace_file
