@@ -15,6 +15,7 @@ import pytest
 import bridle
 from bridle import EndpointError, Server
 from bridle.net.fifo import FifoFile
+from bridle.net.stream import QUEUE_LIMIT
 from tests.replay.kamailio import Row, Rpct, rows
 from tests.support.loops import on_every_loop
 
@@ -225,3 +226,47 @@ def test_a_fifo_that_another_put_there_meanwhile_stays(short_path: Path) -> None
 def test_a_folder_that_is_not_there_is_told(short_path: Path) -> None:
     with pytest.raises(EndpointError, match=r"cannot create fifo .*: No such file or directory"):
         FifoFile.open(str(short_path / "none" / "f"))
+
+
+@on_every_loop
+async def test_no_more_requests_are_begun_at_once_than_the_limit(short_path: Path) -> None:
+    begun, most = 0, 0
+    release = asyncio.Event()
+
+    async def wait() -> None:
+        nonlocal begun, most
+        begun += 1
+        most = max(most, begun)
+        await release.wait()
+        begun -= 1
+
+    manager = bridle.CommandManager()
+    manager.register_command("w", wait)
+    server = Server(manager)
+    await server.listen(f"fifo:{short_path}/f")
+    try:
+        await write(short_path / "f", b":w:\n\n" * 4 * QUEUE_LIMIT)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert most == QUEUE_LIMIT
+    finally:
+        release.set()
+        await server.close(5)
+    assert begun == 0
+    assert most == QUEUE_LIMIT
+
+
+@on_every_loop
+async def test_requests_that_wait_are_answered_in_order_before_the_end(short_path: Path, reply: Path) -> None:
+    manager = bridle.CommandManager()
+    manager.register_command("say", lambda value: value)
+    server, replies, count = Server(manager), Replies(reply), 3 * QUEUE_LIMIT
+    await server.listen(f"fifo:{short_path}/f")
+    try:
+        requests = b"".join(b":say:%s\n%d\n\n" % (reply.name.encode(), number) for number in range(count))
+        await write(short_path / "f", requests)
+        await server.close(30)
+        told = await replies.read(b"\n%d\n" % (count - 1))
+    finally:
+        replies.close()
+    assert told == b"".join(b"200 OK\n%d\n" % number for number in range(count))

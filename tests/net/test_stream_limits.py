@@ -219,6 +219,25 @@ async def test_no_more_bytes_are_read_behind_a_slow_command_than_the_limit(
         await rest
 
 
+@pytest.mark.parametrize("size", [6_000_000, 60_000], ids=["one answer", "many answers"])
+@on_virtual_clock
+async def test_who_reads_slowly_but_does_is_served_to_the_end(
+    path: Path, commands: Commands, size: int
+) -> None:
+    command = b'{ "command": "write", "arguments": [ %d ] }' % size
+    count = 6_000_000 // size
+    async with listening(path, commands.process_command), await Visitor.to(path) as visitor:
+        await visitor.send(KEEP + command * count)
+        read = 0
+        while read < size * count:
+            # A good part of what the kernel holds each time: it does not tell of less.
+            piece = await visitor.read(150_000)
+            assert piece, f"cut after {read} bytes, {elapsed()} s"
+            read += piece.count(b"x")
+            await asyncio.sleep(WRITE_TIMEOUT / 2)
+        assert elapsed() > 10 * WRITE_TIMEOUT
+
+
 # Whose turn it is
 
 

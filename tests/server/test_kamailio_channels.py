@@ -134,6 +134,31 @@ async def test_the_text_protocol_answers_on_every_transport(short_path: Path, en
         assert [answer.value for answer in await client.execute_many(many)] == list(map(str, range(20)))
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "later"])
+@pytest.mark.parametrize("endpoint", [*BINRPC, *TEXT])
+@on_every_loop
+async def test_a_handler_whose_work_was_cancelled_is_answered(
+    short_path: Path, endpoint: str, late: bool
+) -> None:
+    def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    async def cancelled_later() -> None:
+        work = asyncio.ensure_future(asyncio.sleep(60))
+        asyncio.get_running_loop().call_soon(work.cancel)
+        await work
+
+    commands = Commands()
+    commands.register_command("cancelled", cancelled_later if late else cancelled)
+    async with (
+        serving(endpoint.format(folder=short_path), manager=commands) as (channel,),
+        bridle.connect_async(where(channel)) as client,
+    ):
+        with pytest.raises(bridle.CommandError, match="the command was cancelled"):
+            await client.call("cancelled")
+        assert await client.call("say", ["on"]) == "on"
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -17,6 +17,7 @@ import pytest
 import bridle
 from bridle import CommandManager, EndpointError, Peer, Server
 from bridle.net.secure import HANDSHAKE_TIMEOUT, HANDSHAKES
+from bridle.net.stream import TURN
 from bridle.testing import elapsed
 from tests.support.bridle import BridleProgram
 from tests.support.certificates import Certificates
@@ -300,3 +301,64 @@ async def test_answers_in_flight_are_delivered_when_the_server_ends(
         await asyncio.sleep(0.1)
         await server.close(5)
         assert await answer == "waited"
+
+
+# Who says everything at once
+
+
+def all_at_once(address: tuple[str, int], tls: ssl.SSLContext, data: bytes) -> int:
+    """Send something and the end of TLS in one go; the bytes that come back, still encrypted."""
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = tls.wrap_bio(received, sent, server_hostname=address[0])
+    with socket.create_connection(address, timeout=10) as sock:
+        while session.version() is None or not session.getpeercert():
+            try:
+                session.do_handshake()
+            except ssl.SSLWantReadError:
+                sock.sendall(sent.read())
+                received.write(sock.recv(65536))
+        session.write(data)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            session.unwrap()
+        sock.sendall(sent.read())
+        count = 0
+        while piece := sock.recv(65536):
+            count += len(piece)
+        return count
+
+
+KEPT = b"//keep-alive\n"
+WHO = b'{ "command": "who" }'
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n" + WHO
+
+
+@pytest.mark.parametrize(
+    ("place", "before", "each", "answer"),
+    [
+        ("tcp:127.0.0.1:0", KEPT, WHO, b'{ "arguments": "known", "result": 0 }\n'),
+        (
+            "https://127.0.0.1:0",
+            b"",
+            POST,
+            b'HTTP/1.1 200 OK\r\n\r\n[ { "arguments": "known", "result": 0 } ]',
+        ),
+    ],
+    ids=["stream", "http"],
+)
+@on_every_loop
+async def test_what_waits_for_its_turn_is_answered_before_tls_ends(
+    manager: CommandManager,
+    site: Certificates,
+    seen: list[Peer],
+    place: str,
+    before: bytes,
+    each: bytes,
+    answer: bytes,
+) -> None:
+    count = 3 * TURN
+    async with listening(manager, place + site.options()) as server:
+        (channel,) = server.channels
+        address = ("127.0.0.1", channel.endpoint.port)
+        came = await asyncio.to_thread(all_at_once, address, site.client(), before + each * count)
+    assert len(seen) == count
+    assert came > count * len(answer)

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from bridle.core.messages import Command, Peer, Response
 from bridle.core.results import Result
-from bridle.net.stream import QUEUE_LIMIT, WRITE_TIMEOUT, Execute, answer_of
+from bridle.net.stream import CANCELLED, QUEUE_LIMIT, WRITE_TIMEOUT, Execute, answer_of, response_of
 from bridle.net.timed import GRACE
 from bridle.wire.dialect import Dialect, Refusal, ServerDialect
 
@@ -112,7 +112,10 @@ class DatagramListener:
             if isinstance(message, Refusal):
                 self._send(message.data, address)
                 continue
-            outcome = self._execute(message)
+            try:
+                outcome = self._execute(message)
+            except asyncio.CancelledError:  # of what the handler wanted the result of
+                outcome = CANCELLED
             if isinstance(outcome, Response):
                 self._send(self._answer(conversation, message, outcome), address)
             else:
@@ -128,7 +131,7 @@ class DatagramListener:
     async def _wait(
         self, conversation: ServerDialect, command: Command, outcome: Awaitable[Response], address: object
     ) -> None:
-        self._send(self._answer(conversation, command, await outcome), address)
+        self._send(self._answer(conversation, command, await response_of(outcome)), address)
 
     def _send(self, data: bytes, address: object) -> None:
         if not address:

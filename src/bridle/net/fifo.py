@@ -15,6 +15,7 @@ import fcntl
 import logging
 import os
 import stat
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import cast
 from bridle.core.errors import EndpointError
 from bridle.core.messages import Command, Peer, Response
 from bridle.net.rights import Rights, check_directory, check_mode, explained
-from bridle.net.stream import QUEUE_LIMIT, WRITE_TIMEOUT, Execute, answer_of
+from bridle.net.stream import CANCELLED, QUEUE_LIMIT, WRITE_TIMEOUT, Execute, answer_of, response_of
 from bridle.net.timed import GRACE
 from bridle.wire.dialect import Dialect, Refusal, ServerDialect
 
@@ -144,6 +145,7 @@ class FifoListener:
         self._file = file
         self._folder = Path(reply_folder)
         self._loop = asyncio.get_running_loop()
+        self._queue: deque[Command] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._latest: dict[str, asyncio.Task[None]] = {}
         self._expiry: asyncio.TimerHandle | None = None
@@ -179,12 +181,18 @@ class FifoListener:
             if isinstance(message, Refusal):
                 _log.info("%s: %s", self._file.path, message.data.decode("utf-8", "replace").strip())
                 continue
-            self._take(message)
+            self._queue.append(message)
         if self._conversation.closing:
             self._conversation = self._begin()
         self._count()
-        if len(self._tasks) > QUEUE_LIMIT:
+        self._take_up()
+        if self._queue:
             self._pause()
+
+    def _take_up(self) -> None:
+        """Begin to answer, as many at a time as may be."""
+        while self._queue and len(self._tasks) < QUEUE_LIMIT:
+            self._take(self._queue.popleft())
 
     def _count(self) -> None:
         """Give what is half there its time."""
@@ -209,13 +217,17 @@ class FifoListener:
         self._tasks.discard(task)
         if self._latest.get(name) is task:
             del self._latest[name]
-        if not (self._stopped or self._reading) and len(self._tasks) <= QUEUE_LIMIT:
+        self._take_up()
+        if not (self._stopped or self._reading or self._queue):
             self.start()
 
     async def _answer(self, command: Command, name: str, before: asyncio.Task[None] | None) -> None:
         """Answer a command. Answers to one reply FIFO go out in order; others wait for nobody."""
-        outcome = self._execute(command)
-        response = outcome if isinstance(outcome, Response) else await outcome
+        try:
+            outcome = self._execute(command)
+        except asyncio.CancelledError:  # of what the handler wanted the result of
+            outcome = CANCELLED
+        response = outcome if isinstance(outcome, Response) else await response_of(outcome)
         if not name:
             return
         if before is not None:
@@ -271,8 +283,11 @@ class FifoListener:
     async def close(self, grace: float = GRACE) -> None:
         """Read no more, and deliver the answers in flight within ``grace`` seconds."""
         self.stop()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        self._queue.clear()
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:

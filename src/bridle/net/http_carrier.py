@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import inspect
 import logging
 import socket
-import struct
-import termios
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias, cast
@@ -26,7 +23,7 @@ from bridle.core.errors import LocalProtocolError
 from bridle.core.messages import Peer
 from bridle.net.shares import FREE_BYTES, Share
 from bridle.net.stream import SILENCE
-from bridle.net.timed import TimedConnection
+from bridle.net.timed import TimedConnection, count_unsent
 from bridle.wire.http import HttpRequest, HttpResponse, HttpServerConnection, HttpStream, stock
 
 __all__ = [
@@ -204,12 +201,15 @@ class HttpCarrier(TimedConnection):
         self._waiting.extend(self._http.receive_eof())
         if self._free:
             self._work()
-        return not self._transport.is_closing() and self._transport.can_write_eof()
+        kept = self._transport.can_write_eof()
+        while self._deferred and not kept:
+            self._take_turn()  # TLS ends here: nothing can be answered later
+        return kept and not self._transport.is_closing()
 
     def pause_writing(self) -> None:
         """The client does not read: neither is it read."""
         self._blocked = True
-        self._unsent = self._count_unsent()
+        self._unsent = count_unsent(self._transport)
         self._host.answers.hold(self, self._transport.get_write_buffer_size())
         self._touch(WRITE_TIMEOUT)
         self._throttle()
@@ -289,8 +289,6 @@ class HttpCarrier(TimedConnection):
         self._task = None
         self._flush()
         self._rest()
-        if self._counted:
-            self._account()
 
     async def _stream(self, request: HttpRequest, stream: HttpStream) -> None:
         """Send an answer piece by piece. What fails half way is cut, so that nobody takes it for whole."""
@@ -383,6 +381,8 @@ class HttpCarrier(TimedConnection):
         if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
+        if self._counted:
+            self._account()
         if http.begun:
             if invitation := http.invite():
                 self._write(invitation)
@@ -415,7 +415,7 @@ class HttpCarrier(TimedConnection):
 
     def _unread(self) -> None:
         """Cut a client that takes nothing in; one that took some has as long again."""
-        unsent, before = self._count_unsent(), self._unsent
+        unsent, before = count_unsent(self._transport), self._unsent
         self._unsent = unsent
         if self._blocked:
             self._host.answers.hold(self, self._transport.get_write_buffer_size())
@@ -433,24 +433,13 @@ class HttpCarrier(TimedConnection):
         with contextlib.suppress(AttributeError):
             self._transport.abort()
 
-    def _count_unsent(self) -> int:
-        """Bytes that the client's side has not acknowledged.
-
-        Those in the kernel count: it reports room for more only once a good part of megabytes has left.
-        """
-        unsent, sock = self._transport.get_write_buffer_size(), self._transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
-            return unsent
-        (held,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
-        return unsent + int(held)
-
     def _end(self, *, linger: bool = False) -> None:
         """Close so that the client gets all that was written, and meets an end rather than a reset."""
         self._ending = True
         self._waiting.clear()
         if self._transport.is_closing():
             return
-        self._unsent = self._count_unsent()
+        self._unsent = count_unsent(self._transport)
         if not linger or self._half_closed:
             self._transport.close()
             self._touch(WRITE_TIMEOUT)

@@ -23,7 +23,7 @@ from bridle.core.results import Result
 from bridle.net.acceptor import Acceptor, Connection, Opening
 from bridle.net.credentials import learn_groups
 from bridle.net.shares import ANSWER_BYTES, FREE_BYTES, REQUEST_BYTES, Share, affordable
-from bridle.net.timed import GRACE, TimedConnection
+from bridle.net.timed import GRACE, TimedConnection, count_unsent
 from bridle.wire.dialect import Dialect, Message, Refusal, ServerDialect
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ __all__ = [
     "StreamConnection",
     "StreamListener",
     "answer_of",
+    "response_of",
 ]
 
 # Kea keeps no bound; a thousand idle control connections are a leak somewhere, and cost about 10 MB.
@@ -94,6 +95,21 @@ def answer_of(conversation: ServerDialect, command: Command, response: Response)
         return conversation.respond(command, response)
     except Exception as error:
         return unwritable(conversation, command, error)
+
+
+async def response_of(outcome: Awaitable[Response]) -> Response:
+    """What a handler answers, once it does; :data:`CANCELLED` where what it waits for was cancelled.
+
+    Raises:
+        CancelledError: this task was cancelled.
+    """
+    try:
+        return await outcome
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return CANCELLED
 
 
 def unwritable(conversation: ServerDialect, command: Command, error: Exception) -> bytes:
@@ -164,7 +180,7 @@ class StreamConnection(TimedConnection, Connection):
         if isinstance(opening, Opening):
             held, self._blocked = self._blocked, False
             opening.move_to(self._transport)
-            self._unsent = self._transport.get_write_buffer_size()
+            self._unsent = count_unsent(self._transport)
             if not self._reading:
                 self._loop.call_soon(self._stay_paused)
             if held:
@@ -233,7 +249,10 @@ class StreamConnection(TimedConnection, Connection):
         self._queue.extend(self._dialect.receive_eof())
         if self._idle:
             self._work()
-        return self._transport.can_write_eof() and not self._ending
+        kept = self._transport.can_write_eof()
+        while self._deferred and not kept:
+            self._take_turn()  # TLS ends here: nothing can be answered later
+        return kept and not self._ending
 
     def pause_writing(self) -> None:
         self._blocked = True
@@ -336,13 +355,10 @@ class StreamConnection(TimedConnection, Connection):
 
     async def _wait(self, command: Command, outcome: Awaitable[Response]) -> None:
         try:
-            response = await outcome
+            response = await response_of(outcome)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                self.abort()
-                raise
-            response = CANCELLED  # not this task is, but what the handler waited for
+            self.abort()
+            raise
         self._task = None
         self._partial = 0
         if not self._transport.is_closing():
@@ -362,18 +378,19 @@ class StreamConnection(TimedConnection, Connection):
     def _unread(self) -> None:
         """Cut a client that takes nothing in; one that took some has as long again."""
         before = self._unsent
-        self._count_unsent()
-        if 0 < self._unsent < before:
+        if self._count_unsent() and self._unsent < before:
             self._touch(WRITE_TIMEOUT)
         else:
             self.abort()
 
-    def _count_unsent(self) -> None:
-        """Tell the listener how much waits for the client to read."""
-        self._unsent = self._size_unsent()
-        self._listener.answers.hold(self, self._unsent)
+    def _count_unsent(self) -> int:
+        """Tell the listener how much is held here for the client to read; the number of bytes."""
+        self._unsent = count_unsent(self._transport)
+        held = self._size_held()
+        self._listener.answers.hold(self, held)
+        return held
 
-    def _size_unsent(self) -> int:
+    def _size_held(self) -> int:
         try:
             return self._transport.get_write_buffer_size()
         except AttributeError:
@@ -421,9 +438,10 @@ class StreamConnection(TimedConnection, Connection):
         else:
             linger = False  # TLS reads up to the end by itself
             self._transport.close()
-        self._unsent = self._size_unsent()
-        if self._unsent or linger:
-            self._touch(WRITE_TIMEOUT if self._unsent else LINGER)
+        held = self._size_held()
+        if held or linger:
+            self._unsent = count_unsent(self._transport)
+            self._touch(WRITE_TIMEOUT if held else LINGER)
 
     @property
     def socket(self) -> socket.socket | None:

@@ -8,13 +8,32 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import fcntl
+import struct
+import termios
 
-__all__ = ["GRACE", "TimedConnection"]
+__all__ = ["GRACE", "TimedConnection", "count_unsent"]
 
 # Seconds that closing gives to answers in flight: longer than a local daemon takes, short for an operator.
 GRACE = 5.0
 
 _FOREVER = float("inf")
+
+
+def count_unsent(transport: asyncio.Transport) -> int:
+    """Bytes that the other side has not taken in.
+
+    Those in the kernel count: it reports room for more only once a good part of what it holds has left.
+    """
+    try:
+        unsent = transport.get_write_buffer_size()
+    except AttributeError:
+        return 0  # a TLS transport that is closed knows nothing any more
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return unsent
+    (held,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+    return unsent + int(held)
 
 
 class TimedConnection(asyncio.Protocol, abc.ABC):

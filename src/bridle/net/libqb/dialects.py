@@ -20,7 +20,7 @@ from bridle.net.libqb.outbox import BACKLOG
 from bridle.net.libqb.places import PLACES, Places
 from bridle.net.libqb.server import CONNECTION_LIMIT, LibqbServer
 from bridle.net.libqb.trust import Admission, Choice, Rights, cluster_client, cluster_rights
-from bridle.net.stream import CANCELLED, QUEUE_LIMIT, Door, Execute
+from bridle.net.stream import CANCELLED, QUEUE_LIMIT, Door, Execute, response_of
 from bridle.net.timed import GRACE
 from bridle.wire.libqb import DEFAULT_MESSAGE, Channel, Transport
 from bridle.wire.libqb_dialect import LibqbDialect, LibqbMessage, Outgoing
@@ -166,13 +166,10 @@ class LibqbConversation:
 
     async def _wait(self, command: Command, outcome: Awaitable[Response]) -> None:
         try:
-            response = await outcome
+            response = await response_of(outcome)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                self.connection.abort()
-                raise
-            response = CANCELLED  # not this task is, but what the handler waited for
+            self.connection.abort()
+            raise
         self._task = None
         if not self.connection.closed:
             self._answer(command, response)
