@@ -251,3 +251,19 @@ def test_limits_and_the_audit_are_checked_with_the_roles(tmp_path: Path) -> None
     assert f"out of range value (-1) specified for parameter 'in-flight' ({file}:2." in ended.stderr
     file.write_text('{ "D": { "access": {\n "audit": { "fil": "x" } } } }')
     assert f"({file}:2." in access("check", file).stderr
+
+
+def test_a_token_has_the_role_that_it_was_made_for(tmp_path: Path) -> None:
+    tokens, file = tmp_path / "tokens.json", tmp_path / "agent.conf"
+    assert command_line("token", "create", str(tokens), "ci", "--role", "admin").returncode == 0
+    authentication = f'{{ "type": "basic", "directory": "{tmp_path}", "tokens": "tokens.json" }}'
+    policy = '{ "assign": [ "token" ], "roles": [ { "name": "admin", "accept-commands": "ALL" } ] }'
+    file.write_text(f'{{ "Control-agent": {{ "authentication": {authentication}, "access": {policy} }} }}')
+    ended = access("explain", "--token", "ci", "shutdown", "-c", file)
+    assert (ended.stdout.splitlines()[0], ended.returncode) == ("role 'admin'", 0)
+    ended = access("explain", "--token", "other", "shutdown", "-c", file)
+    assert ended.stdout.splitlines()[:2] == [
+        "role 'default-role', for no role is assigned",
+        f"note: no token file of {file} has a token 'other': its own role is not known",
+    ]
+    assert ended.returncode == 1

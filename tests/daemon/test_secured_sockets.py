@@ -279,3 +279,13 @@ def test_a_key_that_others_can_read_is_refused_unless_that_is_allowed(certificat
     value = sockets({**entry, "allow-readable-secrets": True})
     [found] = read_control_sockets(value, Document({"Kettle": value}), "Kettle")
     assert found.http.tls is not None
+
+
+@pytest.mark.parametrize("kind", ["unix", "bngblaster", "binrpc"])
+def test_rights_of_a_socket_s_file_are_its_options(kind: str) -> None:
+    entry: JSON = {"socket-type": kind, "socket-name": "unix:/s" if kind == "binrpc" else "/s"}
+    assert isinstance(entry, dict)
+    entry |= {"mode": "0600", "owner": "root", "group": "adm"}
+    document = Document({"Kettle": {"control-sockets": [entry]}})
+    (found,) = read_control_sockets({"control-sockets": [entry]}, document, "Kettle")
+    assert dict(found.endpoint.options) == {"mode": "0600", "owner": "root", "group": "adm"}

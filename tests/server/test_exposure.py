@@ -77,6 +77,20 @@ def mutual(folder: Path, *, required: bool = True) -> ssl.SSLContext:
 BASIC = BasicAuthentication("r", {"amy": "x"})
 
 
+@on_every_loop
+async def test_a_client_without_a_password_lets_nobody_in_from_elsewhere() -> None:
+    with_nobody = BasicAuthentication("r", [("amy", "x"), ("bob", "")])
+    async with server() as made:
+        await made.listen("http://127.0.0.1:0", HttpSettings(authentication=with_nobody))
+        open_to_all = HttpSettings(authentication=with_nobody, allow_clear_text=True)
+        with pytest.raises(EndpointError, match="user 'bob' has no password; give it one"):
+            await made.listen("http://0.0.0.0:0", open_to_all)
+        open_to_all = HttpSettings(
+            authentication=with_nobody, allow_clear_text=True, allow_unauthenticated=True
+        )
+        await made.listen("http://0.0.0.0:0", open_to_all)
+
+
 @pytest.mark.parametrize("place", EVERYWHERE)
 @on_every_loop
 async def test_what_lets_everybody_in_does_not_listen_beyond_loopback(place: str) -> None:

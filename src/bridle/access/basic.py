@@ -73,6 +73,13 @@ class BasicAuthentication:
         """False when there are neither clients nor tokens: everybody is let in, as Kea does."""
         return bool(self._passwords or self._hashes or self._tokens is not None)
 
+    @property
+    def without_password(self) -> str | None:
+        """A user whose password is empty, so that anybody can be that one; None where there is none."""
+        open_to_all = (user for user, given in self._passwords.items() if b"" in given)
+        user = next(open_to_all, None)
+        return None if user is None else user.decode("utf-8", "replace")
+
     def vouch(self, authorization: str | None, address: str) -> Verdict | Awaitable[Verdict]:
         """Whom an ``Authorization`` header of somebody at an address vouches for.
 

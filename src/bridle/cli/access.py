@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
+import msgspec
 from msgspec import UNSET
 
 from bridle.access.guard_settings import GuardSettings, read_guard, read_guard_of
 from bridle.access.limits import Limit, LimitSettings, key_of
 from bridle.access.policy import DEFAULT_ROLE, UNKNOWN_ROLE, Policy
 from bridle.access.roles import Role
+from bridle.access.tokens import Token, TokenFile
 from bridle.cli.arguments import check_text, parse_arguments
 from bridle.cli.failure import Failure
 from bridle.core.errors import BridleError
@@ -98,12 +102,17 @@ def explain(
     settings = _read(file)
     policy = settings.policy
     peer = _peer(user, token, address, uid, subject, issuer)
+    found = _token(token, file) if token is not None else None
+    if found is not None:
+        peer = msgspec.structs.replace(peer, user=user or found.user or found.name, role=found.role or None)
     if policy is None:
         _tell_limits(settings.limits, peer, None)
         click.echo("accepted: there are no roles: everybody may do everything")
         return 0
     if role_name is None:
         role = _assigned(policy, peer, service, custom)
+        if token is not None and found is None and role.name == DEFAULT_ROLE:
+            click.echo(f"note: no token file of {file} has a token '{token}': its own role is not known")
     else:
         if peer != Peer() or custom is not None:
             raise click.UsageError("--as names the role: who asks makes no difference then")
@@ -207,6 +216,30 @@ def _peer(
         user=user,
         token=token,
     )
+
+
+def _token(name: str, file: str) -> Token | None:
+    """The token of that name in the files whose tokens the configuration's listeners accept."""
+    try:
+        for listener in _maps(parse_file(file).value):
+            given = listener.get("authentication")
+            if isinstance(given, dict) and isinstance(given.get("tokens"), str):
+                folder = given.get("directory")
+                tokens = TokenFile(Path(str(folder or ""), str(given["tokens"]))).list()
+                for token in tokens:
+                    if token.name == name:
+                        return token
+    except BridleError as error:
+        raise Failure(str(error), ExitStatus.ERROR) from error
+    return None
+
+
+def _maps(value: JSON) -> Iterator[dict[str, JSON]]:
+    if isinstance(value, dict):
+        yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        yield from _maps(one)
 
 
 def _read(file: str) -> GuardSettings:

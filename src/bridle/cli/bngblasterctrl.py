@@ -31,18 +31,28 @@ __all__ = ["command"]
     help="What runs an instance; words, as in a shell.",
 )
 @click.option("-upload", "upload", is_flag=True, help="Allow uploads.")
+@click.option(
+    "--allow-unauthenticated",
+    "unauthenticated",
+    is_flag=True,
+    help="Let whoever can reach it do everything, also from other machines.",
+)
 @click.option("-debug", "debug", is_flag=True, help="Log in detail.")
-def command(address: str, directory: str, executable: str, upload: bool, debug: bool) -> int:
+def command(
+    address: str, directory: str, executable: str, upload: bool, unauthenticated: bool, debug: bool
+) -> int:
     """Run instances of bngblaster, and let them be managed over HTTP.
 
-    It has the options and the requests of BNG Blaster's own controller, without authentication; an agent
-    with bngblaster-controller in its configuration has authentication and TLS as well. Instances go on when
-    it ends, and are found again by the next.
+    It has the options and the requests of BNG Blaster's own controller, without authentication: where other
+    machines could reach it, it starts only with --allow-unauthenticated. An agent with bngblaster-controller
+    in its configuration has authentication and TLS as well. Instances go on when it ends, and are found
+    again by the next.
 
     \b
     Examples:
       bridle bngblasterctrl -d /var/bngblaster
-      bridle bngblasterctrl -a :8001 -d /tmp/i -e 'bridle bngblaster' -upload
+      bridle bngblasterctrl -d /tmp/i -e 'bridle bngblaster' -upload
+      bridle bngblasterctrl -a :8001 --allow-unauthenticated
     """
     log_to_stderr("DEBUG" if debug else "INFO")
     host, port = _address(address)
@@ -52,7 +62,8 @@ def command(address: str, directory: str, executable: str, upload: bool, debug: 
         raise click.UsageError(f"-e {executable}: {error}") from error
     folder = os.path.abspath(directory)  # noqa: PTH100 - must not resolve links
     settings: dict[str, JSON] = {"directory": folder, "executable": [*words], "upload": upload}
-    document = Document({Agent.root: {"bngblaster-controller": settings}})
+    whole: dict[str, JSON] = {"bngblaster-controller": settings, "allow-unauthenticated": unauthenticated}
+    document = Document({Agent.root: whole})
     run(Agent(listen=(host, port)), configuration=document, on_ready=_tell)
     return 0
 

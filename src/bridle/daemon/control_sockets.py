@@ -13,6 +13,7 @@ from bridle.core.messages import JSON
 from bridle.daemon.channel_settings import ChannelSettings
 from bridle.daemon.document import Document
 from bridle.daemon.http_sockets import (
+    RIGHTS,
     TLS,
     TLS_FILES,
     UNSUPPORTED_BY,
@@ -31,17 +32,15 @@ __all__ = ["read_control_sockets"]
 
 # Of a name that is none Kea has words of its own.
 _ANY: Grammar = {"socket-type": str, "socket-name": object, "allow-world-writable": bool, **EXTRA}
-_STREAM: Grammar = {**_ANY, **TLS}
+_STREAM: Grammar = {**_ANY, **RIGHTS, **TLS}
 _KAMAILIO_OPTIONS: Grammar = {
-    "mode": str,
+    **RIGHTS,
     "user": str,
-    "group": str,
     "connections": int,
     "autoconversion": bool,
     "idle-timeout": int,
     "max-body-size": int,
     "max-struct-size": int,
-    "allow-world-writable": bool,
 }
 _KAMAILIO: Grammar = {**_STREAM, **_KAMAILIO_OPTIONS, "allow-unauthenticated": bool}
 _PACEMAKER: Grammar = {**_ANY, "transport": object}
@@ -96,7 +95,7 @@ def _read_unix(
         raise ConfigurationError("Mandatory 'socket-name' parameter missing")
     if not isinstance(name, str):
         raise ConfigurationError("'socket-name' parameter expected to be a string")
-    options = (("allow-world-writable", "1"),) if item.get("allow-world-writable") else ()
+    options = tuple((key, as_option(item[key])) for key in RIGHTS if key in item)
     endpoint = Endpoint("unix", dialect, path=name, options=options)
     tls, secured = _read_stream_tls(endpoint, item, path, document)
     return ChannelSettings(endpoint, HttpSettings(tls=tls), secured)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import ssl
 
 __all__ = [
+    "RIGHTS",
     "TLS",
     "TLS_FILES",
     "UNSUPPORTED_BY",
@@ -55,8 +56,8 @@ _PORT: Grammar = {
     "allow-unauthenticated": bool,
     "allow-clear-text-passwords": bool,
 }
-_RIGHTS: Grammar = {"mode": str, "owner": str, "group": str, "allow-world-writable": bool}
-_FILE: Grammar = {**_HTTP, **_RIGHTS, "socket-name": object, "allow-readable-secrets": bool}
+RIGHTS: Grammar = {"mode": str, "owner": str, "group": str, "allow-world-writable": bool}
+_FILE: Grammar = {**_HTTP, **RIGHTS, "socket-name": object, "allow-readable-secrets": bool}
 _AUTHENTICATION: Grammar = {
     "type": str,
     "realm": str,
@@ -147,7 +148,7 @@ def read_http_file(
     name = item.get("socket-name")
     if not isinstance(name, str) or not name:
         raise document.error("Mandatory 'socket-name' parameter missing", path)
-    options = tuple((key, as_option(item[key])) for key in _RIGHTS if key in item)
+    options = tuple((key, as_option(item[key])) for key in RIGHTS if key in item)
     endpoint = Endpoint("unix", "http", path=name, options=options)
     return ChannelSettings(endpoint, _read_http_settings(item, path, document, realm, None))
 

@@ -37,7 +37,14 @@ def check_exposure(endpoint: Endpoint, settings: HttpSettings, *, allowed: bool 
         EndpointError: it would; the text names the setting that allows it.
     """
     mutual = settings.tls is not None and settings.tls.verify_mode == ssl.CERT_REQUIRED
-    asked = settings.authentication is not None and settings.authentication.required
+    authentication = settings.authentication
+    asked = authentication is not None and authentication.required
+    nobody = authentication.without_password if authentication is not None else None
+    if nobody is not None and not (mutual or allowed or settings.allow_unauthenticated):
+        raise EndpointError(
+            f"cannot listen on {endpoint}: other machines can reach it, and user '{nobody}' has no password; "
+            f"give it one, listen on loopback, or allow it with {ALLOW_UNAUTHENTICATED}"
+        )
     if not (asked or mutual or allowed or settings.allow_unauthenticated):
         known = "authentication, or TLS with cert-required"
         if endpoint.transport not in ("http", "https"):
