@@ -218,7 +218,9 @@ def test_a_token_of_ones_own_forgives_no_passwords_that_were_guessed(tmp_path: P
     for number in range(20):
         assert known.vouch(f"bEARER {' ' * number}{token}", "192.0.2.1") == Verdict("ci", None, "ci")
         answers.append(known.vouch(header(f"admin:{number}"), "192.0.2.1"))
-    assert [isinstance(answer, Verdict) and answer.wait > 0 for answer in answers] == [False] * 6 + [True] * 14
+    assert [isinstance(answer, Verdict) and answer.wait > 0 for answer in answers] == [False] * 6 + [
+        True
+    ] * 14
 
 
 def test_a_file_of_tokens_that_others_can_read_is_refused(tmp_path: Path) -> None:
