@@ -22,6 +22,7 @@ from bridle import JSON, Command, ConfigurationError, Peer
 from bridle.access import audit as audit_module
 from bridle.access import audit_file
 from bridle.access.audit import COMMIT_TIMEOUT, GATHER, RETRY, Audit
+from bridle.access.audit_file import AuditFile
 from bridle.access.audit_lines import ARGUMENTS_LIMIT, TEXT_LIMIT, Composer, Entry, Redactor, Series
 from bridle.access.audit_settings import AuditSettings, read_audit
 from bridle.testing import run
@@ -467,6 +468,22 @@ async def test_a_file_that_others_may_write_now_is_a_dead_one(tmp_path: Path) ->
         await asyncio.sleep(RETRY * 1.5)
         assert audit.refuses() is None
     assert events(path) == ["start", "command", "gap"]
+
+
+@on_virtual_clock
+async def test_an_audit_that_another_process_has_got_hold_of_is_a_dead_one(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    async with opened(path) as audit:
+        assert await audit.commit(change(), "write", 0, 0.0)
+        Path(f"{path}.head").unlink()
+        other = AuditFile.open(path)
+        assert not await audit.commit(change(), "write", 0, 0.0)
+        assert "is open in another process" in str(audit.refuses())
+        other.close()
+        await asyncio.sleep(RETRY * 1.5)
+        assert audit.refuses() is None
+    assert events(path) == ["start", "command", "opened", "opened", "command", "gap"]
+    assert texts(path) == []
 
 
 FULL_DISK = """

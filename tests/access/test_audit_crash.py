@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bridle.access.audit_verify import files_of, verify
+from bridle.access.audit_files import files_of
+from bridle.access.audit_verify import verify
 from tests.support.audits import lines, written
 from tests.support.bridle import bridle_environment
 from tests.support.programs import ROOT

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from bridle import ConfigurationError
 from bridle.access.audit_file import AuditFile, read_key
-from bridle.access.audit_verify import files_of, verify
+from bridle.access.audit_files import files_of
+from bridle.access.audit_verify import verify
 from tests.support.audits import events, lines, say, texts, written
 
 SECOND = 1_000_000_000
@@ -233,6 +234,62 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     say(file, 0)
     file.close()
     written(path, 1)
+    assert texts(path) == []
+
+
+def test_a_head_that_is_removed_while_it_is_open_is_put_right(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    file = AuditFile.open(path)
+    say(file, 0)
+    Path(f"{path}.head").unlink()
+    say(file, 1)
+    with pytest.raises(ConfigurationError, match="is open in another process"):
+        AuditFile.open(path)
+    file.close()
+    assert events(path) == ["start", "command", "opened", "command"]
+    assert lines(path)[2]["reason"] == "the head was moved or removed"
+    assert texts(path) == []
+
+
+def test_an_older_head_that_is_put_in_its_place_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    file = AuditFile.open(path)
+    head = Path(f"{path}.head")
+    older = head.read_bytes()
+    for number in range(5):
+        say(file, number)
+    head.unlink()
+    head.write_bytes(older)
+    head.chmod(0o600)
+    os.truncate(path, path.stat().st_size - len(path.read_bytes().splitlines(keepends=True)[-1]))
+    say(file, 5)
+    file.close()
+    assert lines(path)[-2]["missing"] == 1
+    assert texts(path) == ["audit.jsonl:6: line 6 is missing before this one"]
+
+
+def test_a_process_that_loses_its_audit_to_another_writes_nothing_until_that_has_ended(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    first = AuditFile.open(path)
+    say(first, 0)
+    Path(f"{path}.head").unlink()
+    second = AuditFile.open(path)
+    say(second, 1)
+    whole = path.read_bytes()
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="is open in another process: one file, one process"):
+            say(first, 2)
+        with pytest.raises(ConfigurationError, match="is open in another process"):
+            first.recover()
+        assert path.read_bytes() == whole
+    say(second, 3)
+    second.close()
+    first.recover()
+    say(first, 4)
+    first.close()
+    assert [line["mark"] for line in lines(path) if "mark" in line] == [0, 1, 3, 4]
     assert texts(path) == []
 
 

@@ -14,6 +14,7 @@ from bridle.access.audit_search import Wanted
 from tests.support.audits import say
 
 COMMANDS = Wanted(command="say")
+DIGEST = b',"digest":"%b"' % (b"0" * 64)
 
 
 class Enough(Exception):
@@ -114,7 +115,7 @@ def test_an_audit_that_is_begun_anew_is_followed(path: Path) -> None:
 
 def test_half_a_line_waits_for_its_end(path: Path) -> None:
     path.write_bytes(b"")
-    line = b'{"n":1,"time":"","command":"say","mark":%d,"x":""}\n'
+    line = b'{"n":1,"time":"","command":"say","mark":%%d,"x":""%b}\n' % DIGEST
 
     def add(data: bytes) -> Callable[[], None]:
         def step() -> None:
@@ -135,7 +136,7 @@ def test_a_torn_line_and_lines_that_were_taken_back_are_written_anew(path: Path)
 
     def fail() -> None:
         with path.open("ab") as other:
-            other.write(b'{"n":3,"time":"","command":"say","mark":2,"x":""}\n{"n":4,"half')
+            other.write(b'{"n":3,"time":"","command":"say","mark":2,"x":""%b}\n{"n":4,"half' % DIGEST)
 
     def recover() -> None:
         file.recover()
@@ -144,8 +145,30 @@ def test_a_torn_line_and_lines_that_were_taken_back_are_written_anew(path: Path)
     file.close()
 
 
+def test_lines_are_shown_when_a_digest_follows_and_not_if_they_are_taken_back(path: Path) -> None:
+    file = AuditFile.open(path)
+    says(file, 1)()
+
+    def put_in() -> None:
+        with path.open("ab") as other:
+            other.write(b'{"n":3,"time":"","command":"say","mark":2,"x":""}\n')
+
+    def begin() -> None:
+        with path.open("ab") as other:
+            other.write(b'{"n":3,"time":"","command":"say","mark":3,"x":""}\n')
+
+    def end() -> None:
+        with path.open("ab") as other:
+            other.write(b'{"n":4,"time":"","command":"say","mark":4%b}\n' % DIGEST)
+
+    assert followed([path], put_in, file.recover, nothing, begin, end) == [
+        *(1, "|", "|", "|", "|", "|", 3, 4, "|"),
+    ]
+    file.close()
+
+
 def test_lines_longer_than_what_is_read_at_once_are_whole(path: Path) -> None:
-    long = b'{"n":1,"time":"","command":"say","mark":1,"reason":"%s"}\n' % (b"x" * 1_000_000)
+    long = b'{"n":1,"time":"","command":"say","mark":1,"reason":"%b"%b}\n' % (b"x" * 1_000_000, DIGEST)
     path.write_bytes(long + long)
     assert followed([path]) == [1, 1, "|"]
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridle.access import audit_verify
+from bridle.access.audit_file import AuditFile
+from bridle.access.audit_files import OPEN, Source, files_of, is_written
 from bridle.access.audit_lines import SEALED, Series, sealed
-from bridle.access.audit_verify import FINDINGS_LIMIT, Anchor, files_of, verify
-from tests.support.audits import lines, texts, written
+from bridle.access.audit_verify import FINDINGS_LIMIT, PAUSES, Anchor, verify
+from tests.support.audits import lines, say, texts, written
 
 LINES = 12
 
@@ -160,21 +164,76 @@ def test_many_lines_that_are_written_together_have_digests_among_them(tmp_path: 
     assert texts(path) == []
 
 
-def test_lines_that_are_being_written_are_a_note(tmp_path: Path) -> None:
-    path = tmp_path / "audit.jsonl"
+def torn(path: Path) -> bytes:
+    """An audit whose last lines have no digest yet, and that its head does not know; what is missing."""
     written(path, 2)
-    before = path.read_bytes()
     head = Path(f"{path}.head").read_bytes()
     written(path, 4, together=4)
-    last = path.read_bytes().splitlines(keepends=True)[-1]
-    path.write_bytes(path.read_bytes().removesuffix(last))
+    *most, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(most))
     Path(f"{path}.head").write_bytes(head)
-    report = verify([path])
-    assert report.findings == []
-    assert [note.text for note in report.notes] == [
-        "lines 5 to 7 are without a digest: being written, or torn by a crash"
+    return last
+
+
+def test_lines_without_a_digest_at_the_end_are_found_where_nobody_writes(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    torn(path)
+    pauses: list[float] = []
+    report = verify([path], pause=pauses.append)
+    assert [finding.text for finding in report.findings] == [
+        "lines 5 to 7 are without a digest: put in by somebody, or torn by a crash"
     ]
-    assert (report.last, path.read_bytes().startswith(before)) == (4, True)
+    assert (report.last, report.notes, pauses) == (4, [], [])
+    written(path, 0)
+    assert texts(path) == [], "opened again it is as it was"
+
+
+@pytest.mark.parametrize("piece", [7, 30, 10_000])
+def test_lines_that_are_being_written_are_waited_for(tmp_path: Path, piece: int) -> None:
+    path = tmp_path / "audit.jsonl"
+    rest = torn(path)
+    pieces = [rest[at : at + piece] for at in range(0, len(rest), piece)]
+    assert len(pieces) <= PAUSES
+
+    def write(seconds: float) -> None:
+        with path.open("ab") as file:
+            file.write(pieces.pop(0))
+
+    with Path(f"{path}.head").open("rb") as head:
+        fcntl.flock(head, fcntl.LOCK_EX)
+        report = verify([path], pause=write)
+    assert (report.findings, report.notes, report.last, pieces) == ([], [], 8, [])
+
+
+def test_lines_that_get_no_digest_are_waited_for_no_longer_than_is_stated(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    file = written(path, 2)
+    file = AuditFile.open(path)
+    with path.open("ab") as other:
+        other.write(b'{"n":5,"command":"put in"}\n')
+    pauses: list[float] = []
+    report = verify([path], pause=pauses.append)
+    assert [finding.text for finding in report.findings] == [
+        "line 5 is without a digest: put in by somebody, or torn by a crash"
+    ]
+    assert len(pauses) == PAUSES
+    say(file, 1)
+    file.close()
+    assert texts(path), "what was put in stays a finding"
+
+
+def test_who_verifies_keeps_nobody_from_opening_an_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, 2)
+    with Path(f"{path}.head").open("rb") as head:
+        fcntl.flock(head, fcntl.LOCK_SH)  # what a verification has for a moment
+        monkeypatch.setattr("bridle.access.audit_file.time.sleep", lambda _: fcntl.flock(head, fcntl.LOCK_UN))
+        file = AuditFile.open(path)
+    assert is_written(path)
+    file.close()
+    assert not is_written(path)
 
 
 def test_a_chain_written_anew_is_found_by_an_anchor_and_not_at_all_without(tmp_path: Path) -> None:
@@ -218,12 +277,30 @@ def test_copies_without_their_head_are_verified_as_far_as_they_go(tmp_path: Path
     for number, file in enumerate(files_of(path)):
         copies.append(tmp_path / f"copy-{9 - number}")
         copies[-1].write_bytes(file.read_bytes())
-    report = verify(copies)
+    report = verify(copies, copies=True)
     assert (report.findings, report.files, report.first) == ([], len(copies), 1)
     assert "there is no head" in report.notes[0].text
-    report = verify(copies[1:2])
+    report = verify(copies[1:2], copies=True)
     assert (report.findings, report.first) == ([], lines(copies[1])[0]["n"])
-    assert verify([copies[0], copies[2]]).findings[0].file == str(copies[2])
+    assert verify([copies[0], copies[2]], copies=True).findings[0].file == str(copies[2])
+    found = verify(copies).findings
+    assert [Path(finding.file).name for finding in found] == [f"{copy.name}.head" for copy in copies]
+
+
+def test_a_head_that_is_missing_is_found_and_with_it_what_was_rotated_is_looked_at(
+    audit: dict[str, bytes],
+) -> None:
+    rotated = sorted(name for name in audit if name[-1].isdecimal())
+    text = "lines may have been cut off at the end (copies may be without it: --copies)"
+    missing = f"audit.jsonl.head: is missing: {text}"
+    del (without := dict(audit))["audit.jsonl.head"]
+    assert check(without) == [missing]
+    changed = {**without, rotated[1]: without[rotated[1]].replace(b"say", b"see", 1)}
+    assert len(check(changed)) == 2
+    del (removed := dict(without))[rotated[1]]
+    assert any("missing before this one" in text for text in check(removed))
+    cut = {**without, "audit.jsonl": without["audit.jsonl"].splitlines(keepends=True)[0]}
+    assert check(cut) == [missing]
 
 
 def test_half_a_line_behind_the_head_is_being_written_and_no_finding(tmp_path: Path) -> None:
@@ -236,22 +313,72 @@ def test_half_a_line_behind_the_head_is_being_written_and_no_finding(tmp_path: P
 
 
 @pytest.mark.parametrize("keep", [0, 1])
-def test_an_audit_that_is_rotated_while_it_is_read_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int
+@pytest.mark.parametrize("step", range(1, 12))
+def test_an_audit_that_is_rotated_while_it_is_opened_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int, step: int
 ) -> None:
     path = tmp_path / "audit.jsonl"
-    written(path, 10, max_size=700)
-    found: list[list[Path]] = []
+    written(path, 6, max_size=700)
+    opens = 0
+    real = Path.open
 
-    def rotated_meanwhile(path: Path) -> list[Path]:
-        found.append(files_of(path))
-        if len(found) == 1:
+    def rotated_meanwhile(self: Path, *arguments: Any, **more: Any) -> Any:
+        nonlocal opens
+        opens += 1
+        if opens == step:
+            monkeypatch.setattr(Path, "open", real)
             written(path, 10, max_size=700, keep=keep)
-        return found[-1]
+        return real(self, *arguments, **more)
 
-    monkeypatch.setattr(audit_verify, "files_of", rotated_meanwhile)
+    monkeypatch.setattr(Path, "open", rotated_meanwhile)
     assert texts(path) == []
-    assert len(found) == 2
+
+
+@pytest.mark.parametrize("rotated", [1, OPEN - 1, OPEN + 2])
+def test_files_that_are_removed_while_they_are_read_are_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rotated: int
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, rotated, max_size=1)
+    real = Source.opened
+    files = len(files_of(path))
+    looks = 0
+
+    def removed_meanwhile(self: Source) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks == files + 1:  # they are in order, and the first is about to be read
+            written(path, 3, max_size=1, keep=2)
+        return real(self)
+
+    monkeypatch.setattr(Source, "opened", removed_meanwhile)
+    assert texts(path) == []
+
+
+def without_own(path: Path) -> None:
+    path.unlink()
+
+
+def with_an_empty_one(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("left", [without_own, with_an_empty_one])
+def test_a_file_that_is_not_begun_yet_is_no_finding_and_one_that_was_emptied_is(
+    tmp_path: Path, left: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    written(path, 3)
+    path.rename(f"{path}.000000000001")  # what a rotation begins with
+    if left is with_an_empty_one:
+        left(path)
+    assert texts(path) == []
+    assert verify([path]).last == 4
+    written(path, 1)
+    assert texts(path) == []
+    left(path)
+    name = "audit.jsonl.000000000001" if left is without_own else "audit.jsonl"
+    assert texts(path) == [f"{name}: lines 5 to 6 are missing at the end"]
 
 
 def test_no_more_is_told_than_anybody_reads(tmp_path: Path) -> None:

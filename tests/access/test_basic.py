@@ -206,6 +206,23 @@ def test_a_file_of_tokens_is_read(tmp_path: Path, where: str) -> None:
     assert known.vouch(header("ci:"), "192.0.2.1") == NOBODY
 
 
+def test_a_token_of_ones_own_forgives_no_passwords_that_were_guessed(tmp_path: Path) -> None:
+    token = TokenFile(tmp_path / "tokens.json").create("ci")
+    value: dict[str, JSON] = {
+        "directory": str(tmp_path),
+        "tokens": "tokens.json",
+        "clients": [{"user": "admin", "password": "1234"}],
+    }
+    known = read(value)
+    answers = []
+    for number in range(20):
+        assert known.vouch(f"bEARER {' ' * number}{token}", "192.0.2.1") == Verdict("ci", None, "ci")
+        answers.append(known.vouch(header(f"admin:{number}"), "192.0.2.1"))
+    assert [isinstance(answer, Verdict) and answer.wait > 0 for answer in answers] == [False] * 6 + [
+        True
+    ] * 14
+
+
 def test_a_file_of_tokens_that_others_can_read_is_refused(tmp_path: Path) -> None:
     TokenFile(tmp_path / "tokens").create("ci")
     (tmp_path / "tokens").chmod(0o644)

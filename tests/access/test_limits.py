@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bridle import JSON, ConfigurationError, Peer, Result, TooManyError
 from bridle.access import failed_logins as failed_module
 from bridle.access import limits as limits_module
-from bridle.access.failed_logins import FORGET, FailedLogins
+from bridle.access.failed_logins import FORGET, USERS, FailedLogins
 from bridle.access.limits import Excess, Limit, Limits, LimitSettings, Turnstile, key_of
 from bridle.access.limits_settings import read_limits
 
@@ -253,34 +253,59 @@ def test_a_peer_whose_turnstile_is_used_is_not_forgotten(
 
 def test_some_failures_are_free_then_each_costs_twice_the_one_before(clock: Clock) -> None:
     failed = FailedLogins(LimitSettings(free_logins=2, login_delay=1, longest_delay=5), clock)
-    assert [failed.failed("192.0.2.1") for _ in range(6)] == [0, 0, 1, 2, 4, 5]
+    assert [failed.failed("192.0.2.1", b"u") for _ in range(6)] == [0, 0, 1, 2, 4, 5]
     assert failed.wait("192.0.2.1") == 5
     assert failed.wait("192.0.2.2") == 0
     clock.now += 4
     assert failed.wait("192.0.2.1") == 1
     clock.now += 1
     assert failed.wait("192.0.2.1") == 0
-    assert failed.failed("192.0.2.1") == 5
+    assert failed.failed("192.0.2.1", b"u") == 5
 
 
-def test_an_address_is_forgiven_by_a_success_or_by_time(clock: Clock) -> None:
+def test_what_failed_is_forgiven_by_a_success_or_by_time(clock: Clock) -> None:
     failed = FailedLogins(LimitSettings(free_logins=0), clock)
-    assert failed.failed("x") == 1
-    failed.succeeded("x")
+    assert failed.failed("x", b"u") == 1
+    failed.succeeded("x", b"u")
     assert failed.wait("x") == 0
-    assert [failed.failed("x"), failed.failed("x")] == [1, 2]
+    assert [failed.failed("x", b"u"), failed.failed("x", b"u")] == [1, 2]
     clock.now += FORGET + 1
-    assert failed.failed("x") == 1
+    assert failed.failed("x", b"u") == 1
+
+
+def test_who_logs_in_is_forgiven_their_own_failures_there_and_nobody_else_s(clock: Clock) -> None:
+    failed = FailedLogins(LimitSettings(free_logins=0, longest_delay=1000), clock)
+    assert [failed.failed("x", name) for name in (b"admin", b"low", b"low", b"admin")] == [1, 2, 4, 8]
+    failed.failed("y", b"low")
+    failed.succeeded("x", b"low")
+    assert failed.wait("x") == 8, "the wait that there is goes on"
+    assert failed.wait("y") == 1
+    failed.succeeded("x", b"other")
+    failed.succeeded("z", b"admin")
+    assert failed.failed("x", b"admin") == 4, "two of admin's are left, and this one"
+    failed.succeeded("x", b"admin")
+    assert (failed.wait("x"), failed.failed("x", b"low")) == (0, 1)
+
+
+def test_the_users_that_can_be_forgiven_are_bounded_and_all_failures_count(clock: Clock) -> None:
+    failed = FailedLogins(LimitSettings(free_logins=100, login_delay=1), clock)
+    names = [b"%d" % number * 1000 for number in range(100)]
+    assert {failed.failed("x", name) for name in names} == {0}
+    assert failed.users == USERS
+    for name in names:
+        failed.succeeded("x", name)
+    assert failed.users == 0
+    assert [failed.failed("x", b"u") for _ in range(USERS + 1)] == [0] * USERS + [1]
 
 
 def test_a_thousand_failures_are_no_sum_too_large(clock: Clock) -> None:
     failed = FailedLogins(LimitSettings(), clock)
-    assert [failed.failed("x") for _ in range(3000)][-1] == 60
+    assert [failed.failed("x", b"u") for _ in range(3000)][-1] == 60
 
 
 def test_one_customers_ipv6_addresses_are_one(clock: Clock) -> None:
     failed = FailedLogins(LimitSettings(free_logins=0), clock)
-    failed.failed("2001:db8::1")
+    failed.failed("2001:db8::1", b"u")
     assert failed.wait("2001:db8::ffff") == 1
     assert failed.wait("2001:db8:0:1::1") == 0
 
@@ -289,7 +314,7 @@ def test_the_addresses_that_are_remembered_are_bounded(clock: Clock, monkeypatch
     monkeypatch.setattr(failed_module, "ADDRESSES", 10)
     failed = FailedLogins(LimitSettings(free_logins=0), clock)
     for number in range(100):
-        failed.failed(f"192.0.2.{number}")
+        failed.failed(f"192.0.2.{number}", b"u")
     assert len(failed) == 10
     assert failed.wait("192.0.2.99") == 1
     assert failed.wait("192.0.2.1") == 0

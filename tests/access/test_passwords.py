@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator, Sequence
 
 import pytest
 
@@ -54,13 +55,16 @@ class Counting:
 class Door:
     """A listener's passwords, with counted checks."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **logins: float) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, more: Sequence[tuple[str, str]] = (), **logins: float
+    ) -> None:
         self.counting = Counting()
         self.now = 0.0
         failed = FailedLogins(LimitSettings(**logins), lambda: self.now)  # type: ignore[arg-type]
         monkeypatch.setattr(basic_module, "Passwords", self._passwords)
         hashes = [("admin", "hash of right"), ("second", "hash of other")]
-        self.authentication = BasicAuthentication("realm", [("clear", "text")], hashes=hashes, failed=failed)
+        clear = [("clear", "text"), *more]
+        self.authentication = BasicAuthentication("realm", clear, hashes=hashes, failed=failed)
         self.made: Passwords
 
     def _passwords(self, *arguments: object) -> Passwords:
@@ -219,13 +223,64 @@ async def test_who_waits_is_refused_even_with_the_right_password(monkeypatch: py
     assert (await door.ask("clear:text")).user == "clear"
 
 
+def spellings() -> Iterator[str]:
+    """The scheme in all ways that it may be spelt, and some blanks behind it."""
+    for blanks in itertools.count(1):
+        for letters in itertools.product(*zip("basic", "BASIC", strict=True)):
+            yield "".join(letters) + " " * blanks
+
+
+@pytest.mark.parametrize("own", ["clear:text", "second:other"])
+@pytest.mark.parametrize("target", ["admin", "clear"])
+@on_every_loop
+async def test_an_account_of_ones_own_helps_nobody_guess(
+    monkeypatch: pytest.MonkeyPatch, own: str, target: str
+) -> None:
+    door = Door(monkeypatch)
+    tried = 0
+    for number, spelling in zip(range(1000), spellings(), strict=False):
+        if number % 4 == 0:
+            verdict = door.authentication.vouch(spelling + header(own)[6:], "192.0.2.1")
+            verdict = await verdict if isinstance(verdict, Awaitable) else verdict
+            assert verdict.user == own.partition(":")[0], "who is logged in is not slowed by it"
+        tried += not (await door.ask(f"{target}:guess {number}")).wait
+    assert tried == 6
+
+
+@on_every_loop
+async def test_however_a_header_is_spelt_it_is_the_same_log_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door(monkeypatch)
+    await door.ask("admin:right")
+    await door.ask("admin:wrong")
+    for _, spelling in zip(range(100), spellings(), strict=False):
+        right = door.authentication.vouch(spelling + header("admin:right")[6:], "192.0.2.1")
+        assert right == Verdict("admin")
+        assert door.authentication.vouch(spelling + header("admin:wrong")[6:], "192.0.2.1") == NOBODY
+    assert door.counting.asked == 2
+    assert (await door.ask("clear:text")).user == "clear", "it did not count either"
+
+
+@on_every_loop
+async def test_who_mistypes_before_they_log_in_has_the_free_ones_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    door = Door(monkeypatch, free_logins=3)
+    for number in range(3):
+        await door.ask(f"admin:{number}")
+    assert (await door.ask("admin:right")).user == "admin"
+    for number in range(3, 6):
+        assert await door.ask(f"admin:{number}") == NOBODY
+    assert (await door.ask("clear:text")).user == "clear"
+
+
 @on_every_loop
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    door = Door(monkeypatch, free_logins=1 << 30)
+    people = [f"u{number}" for number in range(KNOWN_LIMIT + 50)]
+    door = Door(monkeypatch, [(name, name) for name in people], free_logins=1 << 30)
     for number in range(REFUSED_LIMIT + 50):
         await door.ask(f"clear:{number}")
-    for number in range(KNOWN_LIMIT + 50):
-        door.authentication.vouch(f"Basic{' ' * (number + 1)}{header('clear:text')[6:]}", "192.0.2.1")
+    for name in people:
+        assert (await door.ask(f"{name}:{name}")).user == name
     assert len(door.made._refused) == REFUSED_LIMIT
     assert len(door.made._known) == KNOWN_LIMIT
 

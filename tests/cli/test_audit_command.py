@@ -117,10 +117,53 @@ def test_a_key_is_read_from_a_file(tmp_path: Path) -> None:
 def test_a_copy_without_a_head_is_noted(audit: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.write_bytes(Path(f"{audit}.000000000001").read_bytes())
-    ended = command_line("audit", "verify", copy)
+    ended = command_line("audit", "verify", copy, "--copies")
     assert ended.returncode == 0
     assert "note: " in ended.stderr
     assert "there is no head" in ended.stderr
+    ended = command_line("audit", "verify", copy)
+    assert ended.returncode == 1
+    assert ended.stdout.startswith(f"{copy}.head: is missing")
+
+
+@pytest.mark.parametrize("key", [b"", b"k" * 32])
+def test_a_line_put_in_at_the_end_is_found_and_not_shown(tmp_path: Path, key: bytes) -> None:
+    path = tmp_path / "audit.jsonl"
+    (tmp_path / "key").write_bytes(key)
+    (tmp_path / "key").chmod(0o600)
+    written(path, 2, key=key)
+    with path.open("ab") as file:
+        file.write(
+            b'{"n":4,"time":"2026-11-26T00:00:01.000000Z","command":"shutdown","user":"bob","result":0}\n'
+        )
+    words = ["--key-file", tmp_path / "key"] if key else []
+    ended = command_line("audit", "verify", path, *words)
+    assert ended.returncode == 1
+    text = "line 4 is without a digest: put in by somebody, or torn by a crash"
+    assert ended.stdout.startswith(f"{path}:4: {text}\n")
+    for form in ([], ["--json"]):
+        ended = command_line("audit", "show", path, *form)
+        assert (ended.returncode, "shutdown" in ended.stdout) == (0, False)
+        text = 'bridle: {}: 1 line that no digest follows is left out: see "bridle audit verify"\n'
+        assert ended.stderr == text.format(path)
+
+
+def test_a_line_in_another_form_is_none(audit: Path) -> None:
+    with audit.open("ab") as file:
+        file.write(b'{"time":"2026-11-26T00:00:01.000000Z","n":9,"command":"shutdown","user":"bob"}\n')
+    ended = command_line("audit", "show", audit)
+    assert (ended.returncode, "shutdown" in ended.stdout) == (PROTOCOL, False)
+
+
+def test_what_was_rotated_is_verified_and_shown_without_a_head_too(audit: Path) -> None:
+    file = Path(f"{audit}.000000000001")
+    file.write_bytes(file.read_bytes().replace(b"list-commands", b"list-commandz"))
+    Path(f"{audit}.head").unlink()
+    ended = command_line("audit", "verify", audit)
+    assert ended.returncode == 1
+    assert f"{audit}.head: is missing" in ended.stdout
+    assert f"{file}:2: line 2 was changed\nNOT as it was written: 2 findings in 2 files\n" in ended.stdout
+    assert shown(audit, "--command", "list-*") == ["list-commandz"]
 
 
 @pytest.mark.parametrize("words", [["verify"], ["show"], ["show", "--follow"]])
@@ -227,7 +270,8 @@ def test_it_follows_as_people_read_it_and_tells_of_lines_that_cannot_be_read(aud
     with Terminal("audit", "show", "-f", audit, columns=80) as terminal:
         terminal.expect("lease4-del")
         with audit.open("ab") as file:
-            file.write(b'nonsense\n{"n":99,"time":"2026-11-25T10:00:00.000000Z","command":"later"}\n')
+            later = b'{"n":99,"time":"2026-11-25T10:00:00.000000Z","command":"later","digest":"%b"}\n'
+            file.write(b"nonsense\n" + later % (b"0" * 64))
         terminal.expect("a line cannot be read")
         terminal.expect("later")
         terminal.process.send_signal(signal.SIGINT)
@@ -238,7 +282,12 @@ def test_it_follows_as_people_read_it_and_tells_of_lines_that_cannot_be_read(aud
 def test_its_help_says_what_one_needs() -> None:
     ended = command_line("audit", "verify", "--help")
     flat = " ".join(ended.stdout.split())
-    for part in ("--key-file", "--anchor NUMBER:DIGEST", "The exit status is 0 if all is well, 1 if not."):
+    for part in (
+        "--key-file",
+        "--anchor NUMBER:DIGEST",
+        "--copies",
+        "The exit status is 0 if all is well, 1 if not.",
+    ):
         assert part in flat
 
 

@@ -302,6 +302,25 @@ class TestChunkedBodies:
         fields = b"Via: a\r\nVia: b\r\nTransfer-Encoding: chunked\r\n\r\n"
         assert read_one(b"POST / HTTP/1.1\r\n" + fields + b"2\r\nhi\r\n0\r\n\r\n").body == b"hi"
 
+    @pytest.mark.parametrize("name", ["Authorization", "Content-Type", "Host", "Origin", "Content-Length"])
+    @pytest.mark.parametrize("again", ["{}", "{} ", "x"])
+    def test_what_is_said_once_is_not_said_twice(self, name: str, again: str) -> None:
+        """RFC 9110 §5.3, RFC 9112 §3.2."""
+        value = "2" if name == "Content-Length" else "a"
+        lines = [f"{name}: {value}", "Accept: y", f"{name.lower()}: {again.format(value)}"]
+        for version in ("1.0", "1.1"):
+            whole = "\r\n".join([f"POST / HTTP/{version}", *lines, "", "hi"]).encode()
+            assert refusal(whole) == 400
+            connection = HttpServerConnection()
+            answers = [answer for byte in whole for answer in connection.receive(bytes([byte]))]
+            assert answers == [stock(400)], "however it is cut"
+
+    def test_the_next_request_says_it_again(self) -> None:
+        one = b"POST / HTTP/1.1\r\nHost: a\r\nAuthorization: x\r\nContent-Length: 0\r\n\r\n"
+        other = one.replace(b"x", b"y")
+        found = [message for message in read(one + one + other) if not isinstance(message, HttpResponse)]
+        assert [request.headers["authorization"] for request in found] == ["x", "x", "y"]
+
     def test_http_1_0_has_no_chunks(self) -> None:
         assert refusal(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == 400
 

@@ -6,6 +6,7 @@ the event loop. A line is on the disk when :meth:`AuditFile.append` returns.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -37,6 +38,9 @@ _LONGEST_KEY = 64
 _SHORTEST_KEY = 16
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODE = 0o600
+# Times that the lock is tried to be had, and the seconds in between.
+_LOOKS = 3
+_LOOK_PAUSE = 0.01
 
 
 def read_key(name: str | Path) -> bytes:
@@ -118,14 +122,36 @@ class AuditFile:
 
     def _lock(self) -> None:
         name = head_file(self.path)
-        self._head = os.open(name, _FLAGS, _MODE)
-        check_private(os.fstat(self._head), name, secret=False)
+        descriptor = os.open(name, _FLAGS, _MODE)
         try:
-            fcntl.flock(self._head, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(
-                f"the audit '{self.path}' is open in another process: one file, one process"
-            ) from None
+            check_private(os.fstat(descriptor), name, secret=False)
+            if not _locked(descriptor):
+                raise ConfigurationError(
+                    f"the audit '{self.path}' is open in another process: one file, one process"
+                )
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._head = descriptor
+
+    def _hold(self) -> None:
+        """See that the lock still is on what has the head's name: who removes it lets another process in.
+
+        A head that was removed or replaced is put right, unless another process has it by now.
+        """
+        name = head_file(self.path)
+        if self._head != -1:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(name.lstat(), os.fstat(self._head)):
+                    return
+            os.close(self._head)
+            self._head = -1
+        self._lock()
+        # Another process may have gone on from where we are. An older head is one that was put there.
+        found = read_head(os.pread(self._head, 4096, 0))
+        ours = self.head
+        newer = found is not None and found.number > ours.number
+        self._reopen("the head was moved or removed", found if newer else ours)
 
     def _open(self, head: Head | None, *, head_lost: bool, why: str) -> None:
         """Open the file and take up the chain, by the head where there is one."""
@@ -208,6 +234,7 @@ class AuditFile:
 
         Raises:
             OSError: they are not on the disk; :meth:`recover` before the next.
+            ConfigurationError: another process has the audit, or others may write it; the same.
         """
         self._look()
         if not self._size:
@@ -221,7 +248,8 @@ class AuditFile:
         self._write(lines)
 
     def _look(self) -> None:
-        """Notice that the file was moved, removed or cut by somebody else."""
+        """Notice that the file or its head was moved, removed or cut by somebody else."""
+        self._hold()
         try:
             status = self.path.lstat()
             same = (status.st_dev, status.st_ino) == self._inode
@@ -233,10 +261,11 @@ class AuditFile:
             os.write(self._descriptor, b"\n")
             self._size = status.st_size + 1
 
-    def _reopen(self, why: str) -> None:
-        os.close(self._descriptor)
+    def _reopen(self, why: str, head: Head | None = None) -> None:
+        if self._descriptor != -1:
+            os.close(self._descriptor)
         self._descriptor = -1
-        self._open(self.head, head_lost=False, why=why)
+        self._open(head or self.head, head_lost=False, why=why)
 
     def _is_full(self) -> bool:
         if self._max_size and self._size >= self._max_size:
@@ -272,8 +301,10 @@ class AuditFile:
 
         Raises:
             OSError: the disk is still not as it should be.
-            ConfigurationError: another file has taken the place, and others may write it.
+            ConfigurationError: another file has taken the place, and others may write it, or another process
+                has the audit.
         """
+        self._hold()
         if self._descriptor == -1:
             self._open(self.head, head_lost=False, why="the file could not be written")
             return
@@ -294,6 +325,19 @@ class AuditFile:
             if descriptor != -1:
                 os.close(descriptor)
         self._descriptor = self._head = -1
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock a head; False: another process has it. Who verifies an audit has it for some microseconds."""
+    for left in range(_LOOKS, 0, -1):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if left > 1:
+                time.sleep(_LOOK_PAUSE)
+        else:
+            return True
+    return False
 
 
 def _nanoseconds(written: str) -> int:

@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from bridle.access.audit_head import head_file, rotated_files
+from bridle.access.audit_files import Whole, files_of
+from bridle.access.audit_head import rotated_files
 from bridle.access.audit_lines import Entry, read_link
 from bridle.access.audit_search import Wanted, read_entry
-from bridle.access.audit_verify import files_of
 
 __all__ = ["follow"]
 
@@ -24,19 +24,17 @@ def follow(
     """The lines of audits that are wanted, as :func:`~bridle.access.audit_search.search` gives them, and then
     those that are written, without an end.
 
-    Each audit is begun with the oldest file that it was rotated to, and followed when it is rotated.
+    Each audit is begun with the oldest file that it was rotated to, and followed when it is rotated. Lines
+    are given when a digest has followed them.
     ``pause`` is called where there is nothing more for the moment, and ends it by raising.
 
     Raises:
         OSError: a file cannot be read.
     """
-    audits = [path for path in dict.fromkeys(paths) if head_file(path).exists()]
-    rotated = {file for path in audits for file in rotated_files(path)}
+    rotated = {file for path in paths for file in rotated_files(path)}
     with contextlib.ExitStack() as stack:
         tails = [
-            stack.enter_context(
-                contextlib.closing(_Tail(path, files_of(path)[0] if path in audits else path))
-            )
+            stack.enter_context(contextlib.closing(_Tail(path, files_of(path)[0])))
             for path in dict.fromkeys(paths)
             if path not in rotated
         ]
@@ -63,6 +61,7 @@ class _Tail:
         self._descriptor = descriptor
         self._inode = _inode(os.fstat(descriptor))
         self._position = 0
+        self._whole = Whole()
         self._number = _first_number(descriptor) or self._number
 
     def close(self) -> None:
@@ -87,14 +86,17 @@ class _Tail:
             return False  # the next one is not there yet
 
     def _read(self) -> Iterator[bytes]:
-        # Lines that could not be synced are taken back, and written again.
-        self._position = min(self._position, os.fstat(self._descriptor).st_size)
+        size = os.fstat(self._descriptor).st_size
+        if size < self._position:
+            # Lines that could not be synced are taken back, and written again.
+            self._position, self._whole = size, Whole()
         size = _CHUNK
         while data := os.pread(self._descriptor, size, self._position):
             end = data.rfind(b"\n") + 1
             if end:
                 self._position += end
-                yield from (line + b"\n" for line in data[: end - 1].split(b"\n"))
+                for line in data[: end - 1].split(b"\n"):
+                    yield from self._whole.add(line + b"\n")
             elif len(data) < size:
                 return  # half a line: read when there is the rest, for it may be one that a crash has torn
             else:

@@ -21,6 +21,7 @@ __all__ = [
     "Resumed",
     "Start",
     "head_file",
+    "is_rotated",
     "read_head",
     "resume",
     "rotated_files",
@@ -81,6 +82,12 @@ def rotated_files(path: Path) -> list[Path]:
 def rotated_name(path: Path, first: int) -> Path:
     """The name of the file whose first line has this number, once it is rotated."""
     return path.with_name(f"{path.name}.{first:0{_DIGITS}d}")
+
+
+def is_rotated(path: Path) -> bool:
+    """Whether a name is one that an audit's lines are moved to."""
+    number = path.suffix[1:]
+    return number.isdecimal() and rotated_name(path.with_suffix(""), int(number)) == path
 
 
 def read_head(content: bytes) -> Head | None:

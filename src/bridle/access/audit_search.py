@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
 
-from bridle.access.audit_head import head_file
-from bridle.access.audit_lines import Entry
-from bridle.access.audit_verify import files_of, first_number, lines_of
+from bridle.access.audit_files import Whole, lines_of, open_files
+from bridle.access.audit_lines import Entry, read_link
 
 __all__ = ["Wanted", "read_entry", "read_time", "search"]
 
@@ -72,30 +72,37 @@ def read_time(written: str, now: datetime) -> str:
         raise ValueError(f"'{written}' is no time: 2026-11-25T18:00, or 15m for so long ago") from None
 
 
-def search(paths: Sequence[Path], wanted: Wanted) -> Iterator[tuple[bytes, Entry | None]]:
+def search(
+    paths: Sequence[Path], wanted: Wanted, left_out: Callable[[Path, int], None]
+) -> Iterator[tuple[bytes, Entry | None]]:
     """The lines of audits that are wanted, as they stand and as they are read, the oldest first.
 
     Each audit is looked through with the files that it was rotated to. A line that cannot be read is given
-    with None.
+    with None. Lines at the end of a file that no digest follows are left out, as nothing says that they were
+    written by the audit: ``left_out`` is told of which file, and how many they are.
 
     Raises:
         OSError: a file cannot be read.
     """
-    files = dict.fromkeys(
-        file for path in paths for file in (files_of(path) if head_file(path).exists() else [path])
-    )
-    for file in sorted(files, key=first_number):
-        for line in lines_of(file):
-            entry = read_entry(line)
-            if entry is None or wanted.fits(entry):
-                yield line, entry
+    with contextlib.ExitStack() as stack:
+        for source in open_files(paths, stack):
+            whole = Whole()
+            with source.opened() as file:
+                for line in lines_of(file, whole):
+                    entry = read_entry(line)
+                    if entry is None or wanted.fits(entry):
+                        yield line, entry
+            if whole.left:
+                left_out(source.path, whole.left)
 
 
 _decode = msgspec.json.Decoder(Entry).decode
 
 
 def read_entry(line: bytes) -> Entry | None:
-    """What a line says; None of one that cannot be read."""
+    """What a line says; None of one that cannot be read, or that the chain would not know for a line."""
+    if read_link(line.rstrip(b"\n")) is None:
+        return None
     try:
         return _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -2,30 +2,38 @@
 
 What it finds: any line of which a byte was changed, that is missing between two others, stands twice or in
 another place, in any of the files; files that are missing between others or before the first; lines that are
-missing at the end, where the head or an anchor is newer. Of lines that share a digest it cannot tell which
-was changed, but which are missing or moved. What nobody can find: lines cut off at the end
-together with a head that was set back to the same place, unless an anchor was kept elsewhere; and, in a chain
-without a key, lines that were all written anew from some place on, again unless an anchor was kept.
+missing at the end, where the head or an anchor is newer; lines at the end that no digest follows; a head that
+is missing. Of lines that share a digest it cannot tell which was changed, but which are missing or moved.
+What nobody can find: lines cut off at the end together with a head that was set back to the same place,
+unless an anchor was kept elsewhere; and, in a chain without a key, lines that were all written anew from some
+place on, again unless an anchor was kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
 from bridle.access.audit_file import key_name
-from bridle.access.audit_head import Head, Start, head_file, read_head, rotated_files, start_of
+from bridle.access.audit_files import Source, is_written, open_files
+from bridle.access.audit_head import Head, Start, head_file, is_rotated, read_head, start_of
 from bridle.access.audit_lines import Link, Seal, read_link
 
-__all__ = ["FINDINGS_LIMIT", "Anchor", "Finding", "Report", "files_of", "first_number", "lines_of", "verify"]
+__all__ = ["FINDINGS_LIMIT", "PAUSES", "Anchor", "Finding", "Report", "verify"]
 
 # Findings of one verification: whoever finds more has found enough.
 FINDINGS_LIMIT = 100
-# Times that files are looked at which are rotated while we read.
-_TRIES = 3
+# Times that files are read which are rotated, and removed, while we read.
+_TRIES = 5
+# How often, and for how many seconds, the digest of lines is waited for that are being written: a disk that
+# takes longer than two seconds is as good as dead.
+PAUSES = 40
+_PAUSE = 0.05
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -57,32 +65,38 @@ class Report(msgspec.Struct):
     digest: str = ""
 
 
-def files_of(path: Path) -> list[Path]:
-    """The files of an audit, the oldest first: what it was rotated to, and itself."""
-    return [*rotated_files(path), path]
+def verify(
+    paths: Sequence[Path],
+    *,
+    keys: Sequence[bytes] = (),
+    anchors: Sequence[Anchor] = (),
+    copies: bool = False,
+    pause: Callable[[float], None] = time.sleep,
+) -> Report:
+    """Verify audits' files: each with those that it was rotated to, and its head.
 
-
-def verify(paths: Sequence[Path], *, keys: Sequence[bytes] = (), anchors: Sequence[Anchor] = ()) -> Report:
-    """Verify audits' files: each with those that it was rotated to, if it has a head.
-
-    The files are put in order by their first lines, so that copies of any name will do. ``keys`` are those
-    that they were written with. Where there are some, a file without a key may only stand before one that
-    has one, which vouches for it.
+    The files are put in order by their first lines, so that copies of any name will do; whether they are
+    ``copies`` has to be said, for a head that is missing is a finding otherwise. ``keys`` are those that they
+    were written with. Where there are some, a file without a key may only stand before one that has one,
+    which vouches for it. Where lines are being written, ``pause`` is called to wait for their digest.
 
     Raises:
         OSError: a file cannot be read.
     """
-    for _ in range(_TRIES - 1):
+    for left in range(_TRIES, 0, -1):
         heads = _heads(paths)
+        report = Report()
+        if not copies:
+            _miss_heads(paths, heads, report)
         try:
-            report = _verify(paths, heads, keys, anchors)
+            _verify(paths, heads, report, keys, anchors, pause)
         except FileNotFoundError:
-            if not _rotated_since(heads):
+            if left == 1:
                 raise
             continue
-        if not (report.findings and _rotated_since(heads)):
-            return report
-    return _verify(paths, _heads(paths), keys, anchors)
+        if not (report.findings and left > 1 and _rotated_since(heads)):
+            break
+    return report
 
 
 _Heads = Mapping[Path, "Head | None"]
@@ -101,27 +115,30 @@ def _rotated_since(heads: _Heads) -> bool:
     )
 
 
-def _verify(paths: Sequence[Path], heads: _Heads, keys: Sequence[bytes], anchors: Sequence[Anchor]) -> Report:
-    report = Report()
+def _miss_heads(paths: Sequence[Path], heads: _Heads, report: Report) -> None:
+    for path in dict.fromkeys(paths):
+        # What was rotated has none of its own.
+        if path not in heads and not is_rotated(path):
+            text = "is missing: lines may have been cut off at the end (copies may be without it: --copies)"
+            report.findings.append(Finding(str(head_file(path)), 0, text))
+
+
+def _verify(
+    paths: Sequence[Path],
+    heads: _Heads,
+    report: Report,
+    keys: Sequence[bytes],
+    anchors: Sequence[Anchor],
+    pause: Callable[[float], None],
+) -> None:
     for path, head in heads.items():
         if head is None:
             report.findings.append(Finding(str(head_file(path)), 0, "cannot be read: lines may be missing"))
-    files = dict.fromkeys(file for path in paths for file in (files_of(path) if path in heads else [path]))
     known = [head for head in heads.values() if head is not None]
     newest = max(known, key=lambda head: head.number, default=None)
-    _Verification(report, keys, newest, anchors).run(sorted(files, key=first_number))
-    return report
-
-
-def first_number(path: Path) -> int:
-    """The number of a file's first line, by which files are put in order; 0 where it has none.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as file:
-        link = read_link(file.readline().rstrip(b"\n"))
-    return link.number if link is not None else 0
+    with contextlib.ExitStack() as stack:
+        files = open_files(paths, stack)
+        _Verification(report, keys, newest, anchors, pause).run(files)
 
 
 class _Enough(Exception):
@@ -130,8 +147,14 @@ class _Enough(Exception):
 
 class _Verification:
     def __init__(
-        self, report: Report, keys: Sequence[bytes], head: Head | None, anchors: Sequence[Anchor]
+        self,
+        report: Report,
+        keys: Sequence[bytes],
+        head: Head | None,
+        anchors: Sequence[Anchor],
+        pause: Callable[[float], None],
     ) -> None:
+        self._pause = pause
         self._report = report
         self._keys = {key_name(key): key for key in (b"", *keys)}
         self._key = b""
@@ -146,13 +169,13 @@ class _Verification:
         self._file = ""
         self._line = 0
 
-    def run(self, files: Sequence[Path]) -> None:
+    def run(self, files: Sequence[Source]) -> None:
         try:
-            for path in files:
+            for source in files:
                 self._report.files += 1
-                self._file, self._line = str(path), 0
-                with path.open("rb") as file:
-                    self._read(file)
+                self._file, self._line = str(source.path), 0
+                with source.opened() as file:
+                    self._read(file, source.audit)
             self._end()
         except _Enough:
             pass
@@ -165,13 +188,12 @@ class _Verification:
         if len(self._report.findings) >= FINDINGS_LIMIT:
             raise _Enough
 
-    def _read(self, file: BinaryIO) -> None:
-        for line in file:
+    def _read(self, file: BinaryIO, audit: Path | None) -> None:
+        for line in self._lines(file, audit):
             self._line += 1
             if not line.endswith(b"\n"):
                 self._half(line)
-                self._unsealed()
-                return
+                break
             link = read_link(line[:-1])
             start = start_of(line) if link is not None and b'"event":"start"' in line else None
             if self._line == 1:
@@ -181,22 +203,37 @@ class _Verification:
             if start is not None:
                 self._oldest = start.oldest
             self._follow(link)
-        if self._line == 0:
+        if self._line == 0 and not (audit is not None and self._head is not None and self._number > 0):
+            # After what was rotated it is one that was not begun yet; what else is missing the head knows.
             self._find("is empty", 0)
-        self._unsealed()
+        if self._is_unsealed():
+            self._find(f"{_lines(self._seal.number + 1, self._number)} without a digest{self._cause()}")
 
-    def _unsealed(self) -> None:
-        """Lines at the end of a file that no digest follows."""
-        first = self._seal.number + 1
-        if self._seal.digest is None or self._number < first:
-            return
-        text = f"{_lines(first, self._number)} without a digest"
-        if self._head is not None and first > self._head.number:
-            self._report.notes.append(
-                Finding(self._file, self._line, f"{text}: being written, or torn by a crash")
-            )
-        else:
-            self._find(text)
+    def _lines(self, file: BinaryIO, audit: Path | None) -> Iterator[bytes]:
+        """The lines of a file; those that are being written are waited for."""
+        pauses = PAUSES
+        half = b""
+        while True:
+            for line in file:
+                half += line
+                if half.endswith(b"\n"):
+                    yield half
+                    half = b""
+            if not (half or self._is_unsealed()) or not pauses or audit is None or not is_written(audit):
+                break
+            pauses -= 1
+            self._pause(_PAUSE)
+        if half:
+            yield half
+
+    def _is_unsealed(self) -> bool:
+        """Whether no digest has followed the last line."""
+        return self._seal.digest is not None and self._number > self._seal.number
+
+    def _cause(self) -> str:
+        """What may have come behind the end that the head knows of."""
+        known = self._head is not None and self._seal.number >= self._head.number
+        return ": put in by somebody, or torn by a crash" if known else ""
 
     def _half(self, line: bytes) -> None:
         text = f"half a line, of {len(line)} bytes"
@@ -284,11 +321,3 @@ def _lines(first: int, last: int) -> str:
 
 def _changed(first: int, last: int) -> str:
     return f"line {last} was changed" if first == last else f"one of the lines {first} to {last} was changed"
-
-
-def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of one file, for those who only read them."""
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield line

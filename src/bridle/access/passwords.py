@@ -1,10 +1,10 @@
 """Passwords as argon2 hashes: expensive to guess, and for that reason to check.
 
 A check costs some 30 ms of a core and 19 MiB. So it is done beside the event loop, by ``WORKERS`` threads for
-the whole process, and each header is checked once: what became of it is remembered under a digest with a key
-of this process's own, for those let in and those that were not. A flood of wrong passwords costs the log-ins
-that are free (:mod:`bridle.access.failed_logins`), the few for which a worker is free, and then a few
-microseconds each.
+the whole process, and each password of a user is checked once: what became of it is remembered under a digest
+with a key of this process's own, for those let in and those that were not. However the header was spelt, it
+is the same log-in. A flood of wrong passwords costs the log-ins that are free
+(:mod:`bridle.access.failed_logins`), the few for which a worker is free, and then a few microseconds each.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NICENESS = 19
 QUEUE_LIMIT = 16
 # Checks of one address that are under way or wait: the rest of the queue is for others.
 ADDRESS_LIMIT = 4
-# Headers that are remembered as good, and as bad: 200 bytes each.
+# Users with a password that are remembered as good, and as bad: 200 bytes each.
 KNOWN_LIMIT = 1024
 REFUSED_LIMIT = 4096
 # What a hash may ask for: a configuration with more would stop the machine at the first log-in.
@@ -158,9 +158,11 @@ class Passwords:
 
     def check(self, authorization: str, address: str) -> Verdict | Awaitable[Verdict]:
         """Whom a header of somebody at an address vouches for: at once, unless a hash has to be checked."""
-        digest = blake2b(
-            authorization.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16
-        ).digest()
+        candidate = self._candidate(authorization)
+        if candidate is None:
+            wait = self.failed.wait(address)
+            return Verdict(wait=wait) if wait else NOBODY
+        digest = self._digest(candidate)
         known = self._known.get(digest)
         if known is not None:
             self._known.move_to_end(digest)
@@ -171,9 +173,6 @@ class Passwords:
         wait = self.failed.wait(address)
         if wait:
             return Verdict(wait=wait)
-        candidate = self._candidate(authorization)
-        if candidate is None:
-            return NOBODY
         if self._at_once(candidate):
             return self._settle(digest, candidate, address, good=True)
         hashes, real = self._hashes(candidate)
@@ -187,6 +186,13 @@ class Passwords:
             self._checks[digest] = asyncio.get_running_loop().create_task(check)
         # Shielded: others may wait for the same, and what was found out is found out.
         return asyncio.shield(self._checks[digest])
+
+    def _digest(self, candidate: Candidate) -> bytes:
+        """What a candidate is remembered under. Of the header it would not do: the same log-in can be spelt
+        in many ways, and each would count as another."""
+        name, password = candidate
+        # No name has a colon in it.
+        return blake2b(b"%b:%b" % (name, password), key=self._key, digest_size=16).digest()
 
     async def _run(
         self, digest: bytes, candidate: Candidate, hashes: Sequence[str], address: str, *, real: bool
@@ -211,9 +217,9 @@ class Passwords:
             self._refused[digest] = None
             if len(self._refused) > REFUSED_LIMIT:
                 self._refused.popitem(last=False)
-            self.failed.failed(address)
+            self.failed.failed(address, candidate[0])
             return NOBODY
-        self.failed.succeeded(address)
+        self.failed.succeeded(address, candidate[0])
         verdict = self._known[digest] = Verdict(candidate[0].decode("utf-8", "replace"))
         if len(self._known) > KNOWN_LIMIT:
             self._known.popitem(last=False)

@@ -9,6 +9,11 @@ Who the wrong people are depends on where a file comes from.
 * What it is given (keys of certificates, passwords; :func:`check_secret_file`) may belong to anybody, as
   containers and service managers differ there, and be read by a group, as where root shares a key with that
   of a service. ``allow-readable-secrets`` allows more: secrets are mounted into containers with mode 0644.
+
+Whoever may write a folder may put another file in a file's place. So no secret is taken of a folder that
+everybody may write, but for one like ``/tmp`` (sticky), where the file's name is root's or that of who runs
+this. That a group may write a folder is left to whoever gave it that right: it is how daemons that share a
+folder are run, and no stranger's.
 """
 
 from __future__ import annotations
@@ -68,19 +73,44 @@ def check_secret_file(file: str, what: str, path: Place = (), *, allowed: bool =
     is not there is not judged.
 
     Raises:
-        ConfigurationError: it is writable by its group, or anything by others, and that is not ``allowed``.
+        ConfigurationError: it is writable by its group, or anything by others, or stands in a folder where
+            everybody may replace it, and that is not ``allowed``.
     """
+    if allowed:
+        return
     try:
         mode = stat.S_IMODE(os.stat(file).st_mode)  # noqa: PTH116 - as all of it is by name
     except OSError:
         return
-    if mode & _NOT_SHARED and not allowed:
+    if mode & _NOT_SHARED:
         does = "read" if mode & (stat.S_IROTH | stat.S_IXOTH) else "change"
         raise ConfigurationError(
             f"{what} '{file}' is not used: others can {does} it (mode 0{mode:o}); take that right away "
             f"(chmod 0640), or allow it with {ALLOWED}",
             path=path,
         )
+    folder = _open_folder(file)
+    if folder is not None:
+        raise ConfigurationError(
+            f"{what} '{file}' is not used: everybody can replace it in '{folder}'; take that right away "
+            f"(chmod o-w '{folder}'), or allow it with {ALLOWED}",
+            path=path,
+        )
+
+
+def _open_folder(file: str | Path) -> Path | None:
+    """The folder where everybody may put another file in the place of this one; None: there is none."""
+    # Where it is said to lie, and where it lies: a link can be replaced as well.
+    for name in dict.fromkeys((Path(os.path.abspath(file)), Path(os.path.realpath(file)))):  # noqa: PTH100
+        try:
+            folder, entry = name.parent.stat(), name.lstat()
+        except OSError:
+            continue
+        if not folder.st_mode & stat.S_IWOTH:
+            continue
+        if not folder.st_mode & stat.S_ISVTX or entry.st_uid not in (0, os.geteuid()):
+            return name.parent
+    return None
 
 
 def check_folder(folder: Path) -> None:
@@ -103,7 +133,7 @@ def read_private(name: str | Path, limit: int) -> tuple[bytes, os.stat_result]:
     """Read a secret file of at most ``limit`` bytes.
 
     Raises:
-        ConfigurationError: it cannot be read, is too large, or is not private.
+        ConfigurationError: it cannot be read, is too large, or is not private; or everybody may replace it.
     """
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -112,6 +142,11 @@ def read_private(name: str | Path, limit: int) -> tuple[bytes, os.stat_result]:
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         check_private(status, name, secret=True)
+        folder = _open_folder(name)
+        if folder is not None:
+            raise ConfigurationError(
+                f"'{name}' can be replaced by everybody in '{folder}': chmod o-w '{folder}'"
+            )
         content = file.read(limit + 1)
     if len(content) > limit:
         raise ConfigurationError(f"'{name}' is larger than {limit} bytes")

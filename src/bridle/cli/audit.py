@@ -52,18 +52,22 @@ def command() -> None:
 @click.option(
     "--anchor", "anchors", metavar="NUMBER:DIGEST", multiple=True, help="A head that was kept; repeatable."
 )
-def verify_command(files: tuple[Path, ...], key_files: tuple[str, ...], anchors: tuple[str, ...]) -> int:
+@click.option("--copies", is_flag=True, help="The files are copies, and may be without their heads.")
+def verify_command(
+    files: tuple[Path, ...], key_files: tuple[str, ...], anchors: tuple[str, ...], copies: bool
+) -> int:
     """Find any line that was changed, removed or moved.
 
-    A FILE that is being written is verified with all that it was rotated to, and with its head; copies are
-    verified as far as they go, in whatever order they are given.
+    A FILE is verified with all that it was rotated to, and with its head, also while it is being written;
+    copies (--copies) are verified as far as they go, in whatever order they are given.
 
     What is printed last is the head: kept on another machine and given as --anchor, it shows later whether
     the audit was cut or written anew. The exit status is 0 if all is well, 1 if not.
     """
     try:
         keys = [read_key(name) for name in key_files]
-        report = verify(files, keys=keys, anchors=[_anchor(one) for one in anchors])
+        kept = [_anchor(one) for one in anchors]
+        report = verify(files, keys=keys, anchors=kept, copies=copies)
     except ConfigurationError as error:
         raise failure_of(error) from error
     except OSError as error:
@@ -125,7 +129,8 @@ def show_command(
     """Look for lines, in FILE and all that it was rotated to.
 
     NAME may be a pattern, such as lease4-*. What is printed says nothing about whether the lines are as they
-    were written: that is for "bridle audit verify".
+    were written: that is for "bridle audit verify". Lines that no digest follows are left out: they are being
+    written, were torn by a crash, or put in by somebody.
 
     With --follow, new lines are printed as they are written, also when FILE is rotated, until SIGINT: the
     exit status is 130 then. Only new ones: --follow --since 0s.
@@ -156,7 +161,7 @@ def show_command(
 def _show(files: tuple[Path, ...], wanted: Wanted, as_json: bool) -> int:
     unreadable = 0
     tell = _teller(as_json)
-    for line, entry in search(files, wanted):
+    for line, entry in search(files, wanted, _tell_left_out):
         if entry is None:
             unreadable += 1
         else:
@@ -164,6 +169,12 @@ def _show(files: tuple[Path, ...], wanted: Wanted, as_json: bool) -> int:
     if unreadable:
         raise Failure(f'{unreadable} lines cannot be read: see "bridle audit verify"', ExitStatus.PROTOCOL)
     return 0
+
+
+def _tell_left_out(file: Path, count: int) -> None:
+    lines = "1 line that no digest follows is" if count == 1 else f"{count} lines that no digest follows are"
+    text = f'bridle: {file}: {lines} left out: see "bridle audit verify"'
+    print(plain(text), file=sys.stderr)
 
 
 def _follow(files: tuple[Path, ...], wanted: Wanted, as_json: bool) -> int:

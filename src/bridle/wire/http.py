@@ -350,6 +350,8 @@ class HttpServerConnection(Reader):
         return 0
 
     def _choose_body(self) -> int | Body:
+        if self._fields.repeated:
+            raise Wrong(400, f"header section: {self._fields.repeated} is there twice")
         version = self._version or "1.0"
         length = self._fields.length(self._body_limit, version)
         expectation = self._fields.headers.get("expect")

@@ -36,6 +36,11 @@ _COMMON = (
 _NAMES = {form.encode(): name for name in (*_COMMON, "user-agent") for form in (name, name.title())}
 
 
+# What a request says once or not at all (RFC 9110 §5.3): of two, a program in front of us may go by the one
+# and we by the other. Two lengths are no header section to httptools, and encodings are counted.
+_SINGLE = frozenset({"authorization", "content-type", "host", "origin"})
+
+
 class Wrong(Exception):
     """The peer broke a rule: the status that a server answers, and a text for everyone else."""
 
@@ -47,13 +52,15 @@ class Wrong(Exception):
 class Fields:
     """The header fields of one message after another.
 
-    ``headers`` has names in lower case, the last one of each; ``keep_alive`` is what Connection and the
-    version say; ``complete`` is True once the empty line at the end has come.
+    ``headers`` has names in lower case, the last one of each; ``repeated`` is one that came again and that a
+    request may have once, or empty; ``keep_alive`` is what Connection and the version say; ``complete`` is
+    True once the empty line at the end has come.
     """
 
     def begin(self, version: str) -> None:
         """Forget what was; the fields of a message of this version follow."""
         self.headers: dict[str, str] = {}
+        self.repeated: str = ""
         self.count: int = 0
         self._encodings = 0
         self.complete: bool = False
@@ -83,6 +90,8 @@ class Fields:
         if known is None:
             known = name.decode("latin-1").lower()
             self._encodings += known == "transfer-encoding"
+        if known in self.headers and known in _SINGLE:
+            self.repeated = known
         self.headers[known] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
