@@ -26,6 +26,7 @@ import msgspec
 from msgspec import UNSET
 
 from bridle.access.audit import Audit
+from bridle.access.catalogue import EVENT_COMMANDS, EVENTS
 from bridle.access.guard_settings import NO_SETTINGS, GuardSettings
 from bridle.access.limits import Excess, Limits, Turnstile
 from bridle.access.policy import Definitions, Policy
@@ -34,7 +35,7 @@ from bridle.access.restoring import restored_command
 from bridle.access.roles import Role
 from bridle.core.errors import ForbiddenError
 from bridle.core.manager import CommandDefinition, Outcome
-from bridle.core.messages import JSON, Command, Peer, Response
+from bridle.core.messages import JSON, Command, Event, Peer, Response
 from bridle.core.results import Result
 
 __all__ = ["Execute", "Guard", "GuardChange", "Ticket"]
@@ -151,6 +152,8 @@ class Guard:
         # By the peer, or by the service and the peer: clients come again and again, and are alike.
         self._known: dict[Peer | tuple[str, Peer], _Known] = {}
         self._ways = 0
+        # What was masked last: many clients are told of the same event.
+        self._masked: tuple[Event, Event | None] | None = None
 
     @property
     def limits(self) -> Limits | None:
@@ -191,6 +194,7 @@ class Guard:
         self._sizes = self._limits is not None and self._limits.bounds_sizes
         self.settings, self.audit, self._policy = settings, audit, settings.policy
         self._active = bool(settings.policy or self._limits or audit)
+        self._masked = None
         self._forget()
         self.asks_groups = settings.policy is not None and settings.policy.asks_groups
         if self.asks_groups and self.on_asking_groups is not None:
@@ -343,6 +347,51 @@ class Guard:
         masks = role is not None and not role.reads_secrets
         mask = self.settings.redaction.masked_response if masks else None
         known.ways[command.name] = _Way(definition, origin, filters, mask)
+
+    def subscribe(self, command: Command) -> Response:
+        """Decide about the command that stands for being told of events: success, or the refusal. It is
+        counted and audited like one that is run."""
+        if not self._active:
+            return Response()
+        ticket = self.admit(command, self._definitions(command.name))
+        if isinstance(ticket, Response):
+            return ticket
+        ticket.end()
+        if ticket.audit is not None:
+            self._record(ticket.audit, ticket, Result.SUCCESS)
+        return Response()
+
+    def shown_event(self, event: Event, peer: Peer) -> Event | None:
+        """What a peer is told of an event, with the role that it has now; None: nothing."""
+        policy = self._policy
+        if policy is None:
+            return event
+        name = EVENT_COMMANDS.get(event.name, EVENTS)
+        definition = self._definitions(name)
+        if definition is None:
+            name, definition = EVENTS, self._definitions(EVENTS)
+        command = Command(name, peer=peer)
+        known = self._known.get(peer) or self._know(command, None)
+        if known is None:
+            return None
+        role = known.role
+        if role is None:
+            return event
+        if not policy.decide(role, command, definition=definition).allowed:
+            return None
+        return event if role.reads_secrets else self._masked_event(event)
+
+    def _masked_event(self, event: Event) -> Event | None:
+        if self._masked is None or self._masked[0] is not event:
+            try:
+                data = self.redaction.masked(event.data)
+            except (ValueError, RecursionError) as error:
+                _log.error("the event %r cannot be shown: %s", event.name, error)
+                self._masked = event, None
+            else:
+                same = data is event.data
+                self._masked = event, event if same else msgspec.structs.replace(event, data=data)
+        return self._masked[1]
 
     def _forget(self) -> None:
         self._known.clear()

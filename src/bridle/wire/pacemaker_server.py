@@ -19,7 +19,7 @@ from bridle.core.errors import LocalProtocolError, RemoteProtocolError
 from bridle.core.messages import Command, Event, Response
 from bridle.core.results import Result
 from bridle.wire.libqb import Channel
-from bridle.wire.libqb_dialect import LibqbMessage, Outgoing
+from bridle.wire.libqb_dialect import LibqbMessage, Outgoing, Subscription
 from bridle.wire.pacemaker_attrd_server import AttrdService
 from bridle.wire.pacemaker_based_server import BasedService
 from bridle.wire.pacemaker_controld_server import ControldService
@@ -95,12 +95,14 @@ class PacemakerServer:
         for step in service.receive(asked):
             if isinstance(step, Command):
                 taken.append(replace(step, tag=(service, step.tag)))
+            elif isinstance(step, Subscription):
+                taken.append(Subscription(replace(step.command, tag=(service, step.command.tag))))
             else:
                 taken.extend(self._send((step,)))
         return taken
 
     def respond(self, command: Command, response: Response) -> Sequence[Outgoing]:
-        """Write the answer to a command; an error where it is too large."""
+        """Write the answer to a command or a subscription; an error where it is too large."""
         service, asked = cast("tuple[Service, object]", command.tag)  # what receive put there
         inner = replace(command, tag=asked)
         try:
