@@ -114,6 +114,17 @@ async def test_a_role_runs_what_it_may_and_nothing_else(short_path: Path, wire: 
 
 
 @on_virtual_clock
+async def test_who_sends_datagrams_gets_no_role_by_not_being_in_a_group(short_path: Path) -> None:
+    in_group: JSON = {"unix-group": 4000001, "role": "nothing"}
+    configuration = access(READER, assign=[in_group, ME])
+    async with served(short_path, configuration) as site:
+        assert (await site.ask("look")).result == 0
+        assert (await site.ask("look", wire="binrpc+unixd")).result == bridle.Result.FORBIDDEN
+    async with served(short_path, access(READER, assign=[ME, in_group])) as site:
+        assert (await site.ask("look", wire="binrpc+unixd")).result == 0
+
+
+@on_virtual_clock
 async def test_http_answers_403_with_a_map_that_is_in_no_list(short_path: Path) -> None:
     port = free_port()
     async with served(short_path, access(READER), f"http://127.0.0.1:{port}"), web(port) as connection:
