@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -276,12 +277,36 @@ def _request(body: bytes) -> bytes:
     return head.encode() + body
 
 
+@pytest.mark.parametrize("wire", [*WIRES, "fifo+unix", "fifo+unixd", "http+unix", "qb"])
+@on_every_loop
+async def test_a_request_that_is_too_large_is_refused(short_path: Path, wire: str) -> None:
+    place = f"qb:safe-{secrets.token_hex(4)}" if wire == "qb" else f"{wire}:{short_path}/{wire}"
+    more = () if wire in WIRES else (place,)
+    # The envelope of libqb's requests is a long one.
+    limits: JSON = {"peer": {"body-size": 500}}
+    named = wire in ("unix", "http+unix", "qb", "bngblaster+unix")
+    async with (
+        served(short_path, access(limits=limits), *more) as site,
+        bridle.connect_async(place) as client,
+    ):
+        for size, result in ((50, 0), (600, 1)):
+            word = "x" * size
+            answer = await client.execute("unlock", {"combination": word} if named else [word])
+            assert (answer.result, "too large" in str(answer.text)) == (result, bool(result))
+        assert site.safe.opened == ["x" * 50]
+
+
+@pytest.mark.parametrize("key", ["service", "remote-address", "command"])
 @on_virtual_clock
-async def test_a_request_that_is_too_large_is_refused(short_path: Path) -> None:
+async def test_what_stands_beside_the_arguments_counts(short_path: Path, key: str) -> None:
     async with served(short_path, access(limits={"peer": {"body-size": 100}})) as site:
-        assert (await site.ask("unlock", {"combination": "x" * 50})).result == 0
-        refused = await site.ask("unlock", {"combination": "x" * 200})
-        assert (refused.result, "too large" in str(refused.text)) == (1, True)
+        reader, writer = await asyncio.open_unix_connection(site.folder / "unix")
+        long = "x" * 200
+        told: JSON = {"command": "unlock", key: [long] if key == "service" else long}
+        writer.write(json.dumps(told).encode())
+        assert b"too large" in await reader.read()
+        writer.close()
+        assert site.safe.opened == []
 
 
 # The audit.

@@ -294,10 +294,8 @@ class Guard:
         command: Command,
         definition: CommandDefinition | None = None,
         service: str | None = None,
-        size: int | None = None,
     ) -> Ticket | Response:
-        """Let a command in, or answer why not. ``service`` is the one behind the agent that it is for;
-        ``size`` is that of its body in bytes, where the command does not hold it."""
+        """Let a command in, or answer why not. ``service`` is the one behind the agent that it is for."""
         began, peer = perf_counter(), command.peer
         known = self._known.get(peer if service is None else (service, peer)) or self._know(command, service)
         if known is None:
@@ -306,7 +304,7 @@ class Guard:
         if way is not None and way.definition is not definition:
             way = None
         access = "read" if way is not None else self.access_of(command, definition)
-        excess = self._excess(command, known, size, began)
+        excess = self._excess(command, known, began)
         if excess is not None:
             return self._refuse(command, access, excess.response(), known.peer, service, excess.text)
         if way is not None:
@@ -433,15 +431,13 @@ class Guard:
             _log.exception("what a plugin says of a peer's role cannot be had")
             return None
 
-    def _excess(self, command: Command, known: _Known, size: int | None, now: float) -> Excess | None:
+    def _excess(self, command: Command, known: _Known, now: float) -> Excess | None:
         """What is too much, where something is. The request is counted where nothing is."""
         limits, turnstile, role = self._limits, known.turnstile, known.role
         if limits is None or turnstile is None:
             return None
-        if size is None and limits.bounds_sizes and isinstance(command.body, msgspec.Raw):
-            size = len(bytes(command.body))
-        if size is not None:
-            excess = limits.check_size(size, role.name if role is not None else None)
+        if limits.bounds_sizes:
+            excess = limits.check_size(command.size, role.name if role is not None else None)
             if excess is not None:
                 return excess
         return turnstile.ask(now)

@@ -94,12 +94,17 @@ class PacemakerServer:
         taken: list[LibqbMessage] = []
         for step in service.receive(asked):
             if isinstance(step, Command):
-                taken.append(replace(step, tag=(service, step.tag)))
+                taken.append(self._signed(service, step, message))
             elif isinstance(step, Subscription):
-                taken.append(Subscription(replace(step.command, tag=(service, step.command.tag))))
+                taken.append(Subscription(self._signed(service, step.command, message)))
             else:
                 taken.extend(self._send((step,)))
         return taken
+
+    @staticmethod
+    def _signed(service: Service, command: Command, message: Message) -> Command:
+        """A command that shows who made it, and how large the request was."""
+        return replace(command, tag=(service, command.tag), size=len(message.text))
 
     def respond(self, command: Command, response: Response) -> Sequence[Outgoing]:
         """Write the answer to a command or a subscription; an error where it is too large."""

@@ -45,7 +45,7 @@ async def perform_guarded(
     """
     body = await request.body()
     command = _command(operation, request, body)
-    ticket = guard.admit(command, service=SERVICE, size=len(body))
+    ticket = guard.admit(command, service=SERVICE)
     if isinstance(ticket, Response):
         raise _refusal(ticket)
     refused = await guard.intend(ticket) if ticket.writes else None
@@ -81,6 +81,7 @@ def _command(operation: Operation, request: Request, body: bytes) -> Command:
         peer_of(request.scope),
         (SERVICE,),
         request_id=request_id_of(request.scope),
+        size=len(body),
     )
 
 
