@@ -328,6 +328,22 @@ async def test_the_audit_has_every_answered_write_before_its_answer(short_path: 
 
 
 @on_every_loop
+async def test_the_audit_has_of_each_command_the_service_that_it_named_itself(short_path: Path) -> None:
+    file = short_path / "audit.jsonl"
+    named = (["dhcp6"], None, ["d2"], ["dhcp4", "d2"], None)
+    async with served(short_path, access(READER, audit={"file": str(file)})) as site:
+        reader, writer = await asyncio.open_unix_connection(site.folder / "unix")
+        writer.write(b"//keep-alive\n")
+        for services in named:
+            more = {} if services is None else {"service": services}
+            writer.write(json.dumps({"command": "look", **more}).encode() + b"\n")
+            await reader.readline()
+        writer.close()
+    told = [line.get("service") for line in lines(file) if line.get("command") == "look"]
+    assert told == ["dhcp6", None, "d2", "dhcp4,d2", None]
+
+
+@on_every_loop
 async def test_what_was_refused_is_in_the_audit_with_the_reason(short_path: Path) -> None:
     file = short_path / "audit.jsonl"
     async with served(short_path, access(READER, audit={"file": str(file)})) as site:

@@ -61,9 +61,10 @@ _log = logging.getLogger("bridle.access")
 
 class _Way(msgspec.Struct, gc=False):
     """What is known of a command that reads, and that a peer may run whatever its arguments. ``origin`` is
-    the audit's, empty where there is none; ``filters`` says whether answers are filtered, ``mask`` what is
-    done to them where secrets are kept from the role and nothing else is. ``clean`` is an answer that holds
-    none: many commands give the same one again and again."""
+    the audit's, for one that has no arguments and addresses no service of its own making; it is empty where
+    there is none. ``filters`` says whether answers are filtered, ``mask`` what is done to them where secrets
+    are kept from the role and nothing else is. ``clean`` is an answer that holds none: many commands give the
+    same one again and again."""
 
     definition: CommandDefinition | None
     origin: bytes
@@ -235,7 +236,7 @@ class Guard:
         if not isinstance(outcome, Response):
             return self._later(self._ticket(command, None, began, known, way), outcome)
         if audit is not None and way.origin:
-            if command.body is UNSET:
+            if command.body is UNSET and not command.services:
                 audit.note(way.origin, outcome.result, began, perf_counter(), command.request_id)
             else:
                 audit.record(command, "read", outcome.result, perf_counter() - began, peer=known.peer)
@@ -340,7 +341,10 @@ class Guard:
         role, audit = known.role, self.audit
         origin = b""
         if audit is not None:
-            origin = audit.origin(_addressed(command, service), "read", known.peer)
+            # That of a command which tells nothing else: what this one addresses is not what the next does.
+            services = () if service is None else (service,)
+            plain = Command(command.name, peer=command.peer, services=services)
+            origin = audit.origin(plain, "read", known.peer)
         filters = role is not None and Policy.filters(role, command.name)
         masks = role is not None and not role.reads_secrets
         mask = self.settings.redaction.masked_response if masks else None
@@ -509,7 +513,8 @@ class Guard:
 
     def _record(self, audit: Audit, ticket: Ticket, result: int, reason: str = "") -> None:
         way, command = ticket.way, ticket.command
-        if way is not None and not reason and command.body is UNSET:
+        told = command.body is not UNSET or (ticket.service is None and command.services)
+        if way is not None and not reason and not told:
             if way.origin:
                 audit.note(way.origin, result, ticket.began, perf_counter(), command.request_id)
             return
