@@ -16,7 +16,9 @@ import msgspec
 import pytest
 
 import bridle
+from bridle.access.audit import Audit
 from bridle.access.audit_verify import verify
+from bridle.core.messages import Command
 from bridle.net.libqb.asynchronous import connect_async
 from bridle.net.libqb.errors import LibqbError
 from tests.support.audits import lines
@@ -325,6 +327,29 @@ async def test_the_audit_has_every_answered_write_before_its_answer(short_path: 
         await site.ask("look")
     assert [line.get("command") for line in lines(file)] == [None, "unlock", "unlock-slowly", "look"]
     assert verify([file]).findings == []
+
+
+@on_every_loop
+async def test_leave_that_is_taken_away_counts_for_who_waits_for_the_audit(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audited: dict[str, JSON] = {"audit": {"file": str(short_path / "audit.jsonl"), "intents": True}}
+    intend = Audit.intend
+
+    async def intend_slowly(audit: Audit, command: Command, kind: str, *, peer: bridle.Peer) -> bool:
+        monkeypatch.undo()
+        changed: JSON = {"Safe": access(READER, **audited)}
+        assert (await site.safe.manager.execute(Command("config-set", changed))).result == 0
+        return await intend(audit, command, kind, peer=peer)
+
+    anything: JSON = {"name": "operator", "accept-commands": "ALL"}
+    async with served(short_path, access(anything, **audited)) as site:
+        assert (await site.ask("unlock")).result == 0
+        monkeypatch.setattr(Audit, "intend", intend_slowly)
+        assert (await site.ask("unlock")).result == bridle.Result.FORBIDDEN
+        assert site.safe.opened == [""]
+    told = [line for line in lines(short_path / "audit.jsonl") if line.get("command") == "unlock"]
+    assert [line.get("result", line.get("event")) for line in told] == ["intent", 0, "intent", 403]
 
 
 @on_every_loop

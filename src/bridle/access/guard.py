@@ -5,6 +5,7 @@
     ticket = guard.admit(command, definition)
     if isinstance(ticket, Response): ...              # refused; nothing was done
     refusal = await guard.intend(ticket)              # only where ticket.writes
+    refusal = guard.reconsider(ticket, definition)    # where it has waited since: for the audit, for its turn
     response = ...                                    # the command is done, here or behind the agent
     response = guard.settle(ticket, response)         # or: await guard.conclude(ticket, response)
 
@@ -250,7 +251,7 @@ class Guard:
         if isinstance(ticket, Response):
             return ticket
         if ticket.writes:
-            return self._write(ticket, run)
+            return self._write(ticket, run, definition)
         try:
             outcome = run(command)
         except BaseException:
@@ -270,8 +271,8 @@ class Guard:
             command, "read", service, began, self._policy, known.role, known.peer, self.audit, turnstile, way
         )
 
-    async def _write(self, ticket: Ticket, run: Execute) -> Response:
-        refusal = await self.intend(ticket)
+    async def _write(self, ticket: Ticket, run: Execute, definition: CommandDefinition | None) -> Response:
+        refusal = await self.intend(ticket) or self.reconsider(ticket, definition)
         if refusal is not None:
             return refusal
         try:
@@ -479,6 +480,29 @@ class Guard:
         ticket.end()
         response = Response(Result.ERROR, reason)
         return self._refuse(ticket.command, ticket.access, response, ticket.peer, ticket.service, reason)
+
+    def reconsider(self, ticket: Ticket, definition: CommandDefinition | None = None) -> Response | None:
+        """Decide again about a command that has waited, right before it is done, where another policy holds
+        meanwhile: its answer goes by that one then. What is returned is the refusal: nothing is to be done
+        then, and the ticket is spent."""
+        policy = self._policy
+        if policy is ticket.policy:
+            return None
+        command, service = ticket.command, ticket.service
+        known = self._known.get(command.peer if service is None else (service, command.peer))
+        known = known or self._know(command, service)
+        if known is None:
+            refusal, peer, reason = _unauthorized(), ticket.peer, "it came without TLS"
+        else:
+            ticket.policy, ticket.role, ticket.peer, ticket.way = policy, known.role, known.peer, None
+            if policy is None or known.role is None:
+                return None
+            decision = policy.decide(known.role, command, service=service, definition=definition)
+            if decision.allowed:
+                return None
+            refusal, peer, reason = _forbidden(), known.peer, decision.rule
+        ticket.end()
+        return self._refuse(command, ticket.access, refusal, peer, service, reason)
 
     def settle(self, ticket: Ticket, response: Response) -> Response:
         """What is answered to a command that reads: what its role is shown; the audit has it soon."""

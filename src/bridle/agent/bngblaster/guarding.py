@@ -48,7 +48,7 @@ async def perform_guarded(
     ticket = guard.admit(command, service=SERVICE)
     if isinstance(ticket, Response):
         raise _refusal(ticket)
-    refused = await guard.intend(ticket) if ticket.writes else None
+    refused = (await guard.intend(ticket) or guard.reconsider(ticket)) if ticket.writes else None
     if refused is not None:
         raise _refusal(refused)
     try:
