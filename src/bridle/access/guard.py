@@ -486,7 +486,7 @@ class Guard:
         meanwhile: its answer goes by that one then. What is returned is the refusal: nothing is to be done
         then, and the ticket is spent."""
         policy = self._policy
-        if policy is ticket.policy:
+        if policy is None or policy is ticket.policy:  # where all is let in, the ticket's role goes on
             return None
         command, service = ticket.command, ticket.service
         known = self._known.get(command.peer if service is None else (service, command.peer))
@@ -495,7 +495,7 @@ class Guard:
             refusal, peer, reason = _unauthorized(), ticket.peer, "it came without TLS"
         else:
             ticket.policy, ticket.role, ticket.peer, ticket.way = policy, known.role, known.peer, None
-            if policy is None or known.role is None:
+            if known.role is None:
                 return None
             decision = policy.decide(known.role, command, service=service, definition=definition)
             if decision.allowed:
