@@ -111,6 +111,27 @@ def test_the_first_that_applies_counts() -> None:
     assert given.role_of(Peer()).name == "default-role"
 
 
+def test_who_may_be_in_a_group_has_no_role_of_those_behind_it() -> None:
+    given = policy(
+        assign=[
+            {"unix-user": 4000001, "role": "reader"},
+            {"unix-group": 4000002, "role": "ops", "services": [""]},
+            {"unix-user": 4000003, "role": "alice"},
+        ],
+        default_role={"accept-commands": "ALL"},
+    )
+    datagram = Peer(transport="unixd", uid=4000003, gid=4000003)
+    unknown = given.role_of(datagram)
+    assert (unknown.name, unknown.may_run("list-commands")) == ("unknown-groups", False)
+    assert given.assigned(datagram) is None
+    # What stands before is known, and so are the groups that the kernel tells.
+    assert given.role_of(Peer(transport="unixd", uid=4000001, gid=1)).name == "reader"
+    assert given.role_of(Peer(transport="unixd", uid=4000003, gid=4000002)).name == "ops"
+    assert given.role_of(Peer(transport="unix", uid=4000003, gid=1, groups=())).name == "alice"
+    assert given.role_of(datagram, service="dhcp4").name == "alice"  # the group is not asked for
+    assert given.role_of(Peer(transport="tcp", address="192.0.2.1")).name == "default-role"
+
+
 def test_an_assignment_may_be_for_some_services() -> None:
     given = policy(
         assign=[

@@ -104,6 +104,44 @@ async def test_secrets_of_instances_are_masked(short_path: Path) -> None:
 
 
 @on_every_loop
+async def test_a_masked_configuration_that_comes_back_keeps_its_secrets(short_path: Path) -> None:
+    ann: JSON = {"name": "ann", "accept-commands": "ALL"}
+    async with controller(short_path, **settings(ann)) as front:
+
+        async def put(name: str, user: str, body: JSON | bytes) -> tuple[int, bytes]:
+            reply = await front.of(name, "", basic(user), method="PUT", body=body)
+            return reply.status, reply.body
+
+        async def kept(user: str) -> JSON:
+            told: JSON = json.loads((await front.of("t1", "config.json", basic(user))).body)
+            return told
+
+        body: dict[str, JSON] = {"pppoe": {"username": "u", "password": "hush"}, "mtu": 1500}
+        assert (await put("t1", "root", body))[0] == 201
+        shown = await kept("ann")
+        assert shown == {"pppoe": {"username": "u", "password": "********"}, "mtu": 1500}
+        assert isinstance(shown, dict)
+        assert (await put("t1", "ann", {**shown, "mtu": 1492}))[0] == 204
+        assert await kept("root") == {**body, "mtu": 1492}
+        # Escaped it is the same; and what nobody can tell is refused, and nothing is changed.
+        escaped = json.dumps({**shown, "mtu": 9000}).replace("*", "\\u002a").encode()
+        assert (await put("t1", "ann", escaped))[0] == 204
+        assert await kept("root") == {**body, "mtu": 9000}
+        refused, text = await put("t1", "ann", {"igmp": {"password": "********"}})
+        assert (refused, "'igmp.password' is masked" in json.loads(text)["message"]) == (400, True)
+        assert (await put("t1", "ann", b'{"password": "********"'))[0] == 400
+        assert (await put("t2", "root", shown))[0] == 400
+        assert await kept("root") == {**body, "mtu": 9000}
+        assert not (front.directory / "t2").exists()
+        # Where nothing is masked for anybody, eight asterisks are what they are.
+        await front.of("t1", "", basic("root"), method="DELETE")
+    async with controller(short_path) as front:
+        assert (await front.of("t1", "", method="PUT", body={"password": "********"})).status == 201
+        assert json.loads((await front.of("t1", "config.json")).body) == {"password": "********"}
+        await front.of("t1", "", method="DELETE")
+
+
+@on_every_loop
 async def test_limits_are_answered_429_and_413(short_path: Path) -> None:
     limits: JSON = {"peer": {"requests-per-second": 0.001, "burst": 2, "body-size": 100}}
     async with controller(short_path, access={"limits": limits}) as front:

@@ -12,7 +12,7 @@ import pytest
 
 import bridle
 from bridle.agent.agent import SERVICES_LIMIT
-from bridle.agent.forwarding import KeaService
+from bridle.agent.forwarding import KeaService, Refuse
 from bridle.testing import elapsed
 from tests.support.front import (
     JSON,
@@ -100,10 +100,10 @@ async def test_a_fault_of_ours_costs_one_answer(
 ) -> None:
     forward = KeaService.forward
 
-    async def stumble(service: KeaService, command: bridle.Command) -> bytes:
+    async def stumble(service: KeaService, command: bridle.Command, refuse: Refuse | None) -> bytes:
         if service.settings.name == "b":
             raise RuntimeError("ouch")
-        return await forward(service, command)
+        return await forward(service, command, refuse)
 
     monkeypatch.setattr(KeaService, "forward", stumble)
     places = {"a": short_path / "a", "b": short_path / "b"}

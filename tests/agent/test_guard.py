@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import bridle
 from bridle.access.audit_verify import verify
 from tests.support.audits import lines
-from tests.support.front import Front, Reply, agent, answering, backend, encode
+from tests.support.front import Front, Reply, agent, answering, backend, encode, settings, web
 from tests.support.loops import on_every_loop, on_virtual_clock
 
 JSON = bridle.JSON
@@ -118,6 +119,37 @@ async def test_the_agent_s_own_commands_are_decided_as_well(short_path: Path) ->
         assert (await ask(front, "ann", "status-get")).answer["result"] == 0
         assert (await ask(front, "bob", "status-get")).status == 403
         assert (await ask(front, "ann", "config-set", arguments={"Control-agent": {}})).status == 200
+
+
+@on_virtual_clock
+async def test_leave_that_is_taken_away_counts_for_who_waits_for_a_turn(short_path: Path) -> None:
+    file = short_path / "audit.jsonl"
+    one_at_a_time: JSON = {"socket-name": str(short_path / "4"), "connections": 1}
+    places: dict[str, JSON | Path] = {"dhcp4": one_at_a_time}
+    audited: JSON = {**ACCESS, "audit": {"file": str(file)}}  # type: ignore[dict-item]
+    stripped: JSON = {**audited, "roles": [{"name": "ann", "accept-commands": "READ"}, BOB]}  # type: ignore[dict-item]
+    async with (
+        backend(short_path / "4", answering(HELD, after=1.0)) as four,
+        agent(short_path, places, authentication=USERS, access=audited) as front,
+        web(front.port) as first,
+        web(front.port) as second,
+        web(front.port) as third,
+    ):
+        asked = []
+        for one, name in ((first, "reservation-add"), (second, "shutdown"), (third, "config-get")):
+            asked.append(asyncio.create_task(one.post(encode(name, "dhcp4"), header("ann"))))
+            await asyncio.sleep(0.1)
+        changed: JSON = {"Control-agent": settings(front.port, places, authentication=USERS, access=stripped)}
+        assert (await ask(front, "ann", "config-set", arguments=changed)).answer["result"] == 0
+        answers = [(await task).answer for task in asked]
+        assert [answer["result"] for answer in answers] == [0, 403, 0]
+        assert "12-7-33" not in str(answers)
+        assert [json.loads(request)["command"] for request in four.requests] == [
+            "reservation-add",
+            "config-get",
+        ]
+        lost = [line for line in lines(file) if line.get("command") == "shutdown"]
+        assert [(line["result"], line["role"]) for line in lost] == [(403, "ann")]
 
 
 @on_virtual_clock

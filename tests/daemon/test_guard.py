@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import msgspec
 import pytest
 
 import bridle
+from bridle.access.audit import Audit
 from bridle.access.audit_verify import verify
+from bridle.core.messages import Command
 from bridle.net.libqb.asynchronous import connect_async
 from bridle.net.libqb.errors import LibqbError
 from tests.support.audits import lines
@@ -111,6 +114,17 @@ async def test_a_role_runs_what_it_may_and_nothing_else(short_path: Path, wire: 
             refused = await site.ask(name, wire=wire)
             assert (refused.result, refused.text) == (bridle.Result.FORBIDDEN, "Forbidden")
         assert site.safe.opened == []
+
+
+@on_virtual_clock
+async def test_who_sends_datagrams_gets_no_role_by_not_being_in_a_group(short_path: Path) -> None:
+    in_group: JSON = {"unix-group": 4000001, "role": "nothing"}
+    configuration = access(READER, assign=[in_group, ME])
+    async with served(short_path, configuration) as site:
+        assert (await site.ask("look")).result == 0
+        assert (await site.ask("look", wire="binrpc+unixd")).result == bridle.Result.FORBIDDEN
+    async with served(short_path, access(READER, assign=[ME, in_group])) as site:
+        assert (await site.ask("look", wire="binrpc+unixd")).result == 0
 
 
 @on_virtual_clock
@@ -265,12 +279,36 @@ def _request(body: bytes) -> bytes:
     return head.encode() + body
 
 
+@pytest.mark.parametrize("wire", [*WIRES, "fifo+unix", "fifo+unixd", "http+unix", "qb"])
+@on_every_loop
+async def test_a_request_that_is_too_large_is_refused(short_path: Path, wire: str) -> None:
+    place = f"qb:safe-{secrets.token_hex(4)}" if wire == "qb" else f"{wire}:{short_path}/{wire}"
+    more = () if wire in WIRES else (place,)
+    # The envelope of libqb's requests is a long one.
+    limits: JSON = {"peer": {"body-size": 500}}
+    named = wire in ("unix", "http+unix", "qb", "bngblaster+unix")
+    async with (
+        served(short_path, access(limits=limits), *more) as site,
+        bridle.connect_async(place) as client,
+    ):
+        for size, result in ((50, 0), (600, 1)):
+            word = "x" * size
+            answer = await client.execute("unlock", {"combination": word} if named else [word])
+            assert (answer.result, "too large" in str(answer.text)) == (result, bool(result))
+        assert site.safe.opened == ["x" * 50]
+
+
+@pytest.mark.parametrize("key", ["service", "remote-address", "command"])
 @on_virtual_clock
-async def test_a_request_that_is_too_large_is_refused(short_path: Path) -> None:
+async def test_what_stands_beside_the_arguments_counts(short_path: Path, key: str) -> None:
     async with served(short_path, access(limits={"peer": {"body-size": 100}})) as site:
-        assert (await site.ask("unlock", {"combination": "x" * 50})).result == 0
-        refused = await site.ask("unlock", {"combination": "x" * 200})
-        assert (refused.result, "too large" in str(refused.text)) == (1, True)
+        reader, writer = await asyncio.open_unix_connection(site.folder / "unix")
+        long = "x" * 200
+        told: JSON = {"command": "unlock", key: [long] if key == "service" else long}
+        writer.write(json.dumps(told).encode())
+        assert b"too large" in await reader.read()
+        writer.close()
+        assert site.safe.opened == []
 
 
 # The audit.
@@ -289,6 +327,45 @@ async def test_the_audit_has_every_answered_write_before_its_answer(short_path: 
         await site.ask("look")
     assert [line.get("command") for line in lines(file)] == [None, "unlock", "unlock-slowly", "look"]
     assert verify([file]).findings == []
+
+
+@on_every_loop
+async def test_leave_that_is_taken_away_counts_for_who_waits_for_the_audit(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audited: dict[str, JSON] = {"audit": {"file": str(short_path / "audit.jsonl"), "intents": True}}
+    intend = Audit.intend
+
+    async def intend_slowly(audit: Audit, command: Command, kind: str, *, peer: bridle.Peer) -> bool:
+        monkeypatch.undo()
+        changed: JSON = {"Safe": access(READER, **audited)}
+        assert (await site.safe.manager.execute(Command("config-set", changed))).result == 0
+        return await intend(audit, command, kind, peer=peer)
+
+    anything: JSON = {"name": "operator", "accept-commands": "ALL"}
+    async with served(short_path, access(anything, **audited)) as site:
+        assert (await site.ask("unlock")).result == 0
+        monkeypatch.setattr(Audit, "intend", intend_slowly)
+        assert (await site.ask("unlock")).result == bridle.Result.FORBIDDEN
+        assert site.safe.opened == [""]
+    told = [line for line in lines(short_path / "audit.jsonl") if line.get("command") == "unlock"]
+    assert [line.get("result", line.get("event")) for line in told] == ["intent", 0, "intent", 403]
+
+
+@on_every_loop
+async def test_the_audit_has_of_each_command_the_service_that_it_named_itself(short_path: Path) -> None:
+    file = short_path / "audit.jsonl"
+    named = (["dhcp6"], None, ["d2"], ["dhcp4", "d2"], None)
+    async with served(short_path, access(READER, audit={"file": str(file)})) as site:
+        reader, writer = await asyncio.open_unix_connection(site.folder / "unix")
+        writer.write(b"//keep-alive\n")
+        for services in named:
+            more = {} if services is None else {"service": services}
+            writer.write(json.dumps({"command": "look", **more}).encode() + b"\n")
+            await reader.readline()
+        writer.close()
+    told = [line.get("service") for line in lines(file) if line.get("command") == "look"]
+    assert told == ["dhcp6", None, "d2", "dhcp4,d2", None]
 
 
 @on_every_loop

@@ -13,11 +13,11 @@ import pytest
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import Command, Event, Peer, Response
 from bridle.net.libqb.asynchronous import AsyncLibqbClient, connect_async
-from bridle.net.libqb.dialects import LibqbListener
+from bridle.net.libqb.dialects import EventGate, LibqbListener
 from bridle.net.libqb.errors import LibqbError
 from bridle.net.stream import QUEUE_LIMIT
 from bridle.wire.libqb import Channel, Transport
-from bridle.wire.libqb_dialect import LibqbMessage, Outgoing
+from bridle.wire.libqb_dialect import LibqbMessage, Outgoing, Subscription
 from tests.support.libqb import ANYBODY, SECONDS, TRANSPORTS, plain, private_places, unique_name
 from tests.support.loops import on_every_loop
 
@@ -38,7 +38,10 @@ class Words:
         if word == "quit":
             self.closing = True
         acknowledgement = Outgoing(Channel.RESPONSE, ACKNOWLEDGED)
-        return [acknowledgement, Command(word, peer=self.peer)] if word != "hello" else [acknowledgement]
+        command = Command(word, peer=self.peer)
+        if word == "subscribe":
+            return [acknowledgement, Subscription(command)]
+        return [acknowledgement, command] if word != "hello" else [acknowledgement]
 
     def respond(self, command: Command, response: Response) -> Sequence[Outgoing]:
         if response.text == "unwritable":
@@ -63,10 +66,10 @@ def transport(request: pytest.FixtureRequest) -> Transport:
 
 @asynccontextmanager
 async def listening(
-    directory: Path, transport: Transport, execute: Execute
+    directory: Path, transport: Transport, execute: Execute, gate: EventGate | None = None
 ) -> AsyncIterator[tuple[LibqbListener, AsyncLibqbClient]]:
     name, places = unique_name(), private_places(directory)
-    listener = LibqbListener(name, Words, execute, transport=transport, places=places)
+    listener = LibqbListener(name, Words, execute, gate=gate, transport=transport, places=places)
     listener.start()
     try:
         async with await connect_async(name, places=places, trusted=ANYBODY) as client:
@@ -255,12 +258,51 @@ async def test_what_is_worked_on_is_finished_when_its_client_goes(
 
 
 @on_every_loop
-async def test_events_reach_everybody(short_path: Path, transport: Transport) -> None:
+async def test_events_reach_everybody_who_asks(short_path: Path, transport: Transport) -> None:
     async with listening(short_path, transport, at_once) as (listener, client):
         await say(client, "hello")
         await client.receive_response(SECONDS)
+        listener.notify(Event(0, "too early"))
+        await say(client, "subscribe")
+        assert await heard(client) == "subscribe: 0 "
         listener.notify(Event(1, "something"))
         assert await heard(client) == "something"
         listener.notify(Event(2, "x" * 200_000))
         listener.notify(Event(3, "still there"))
         assert await heard(client) == "still there"
+
+
+class Gate:
+    """Lets some in, and tells of some events in capitals."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self.asked: list[str] = []
+
+    def subscribe(self, command: Command) -> Response:
+        """Decide as it stands."""
+        self.asked.append(f"{command.name} by {command.peer.transport}")
+        return Response() if self.open else Response(403, "Forbidden")
+
+    def shown(self, event: Event, peer: Peer) -> Event | None:
+        """Tell in capitals, and nothing once it is closed."""
+        return Event(event.sequence, event.name.upper()) if self.open else None
+
+
+@on_every_loop
+async def test_a_gate_decides_who_is_told_of_what(short_path: Path, transport: Transport) -> None:
+    gate = Gate()
+    async with listening(short_path, transport, at_once, gate) as (listener, client):
+        await say(client, "subscribe")
+        assert await heard(client) == "subscribe: 403 Forbidden"
+        gate.open = True
+        listener.notify(Event(1, "not for who was refused"))
+        await say(client, "subscribe")
+        assert await heard(client) == "subscribe: 0 "
+        listener.notify(Event(2, "one"))
+        gate.open = False
+        listener.notify(Event(3, "not any more"))
+        gate.open = True
+        listener.notify(Event(4, "two"))
+        assert [await heard(client), await heard(client)] == ["ONE", "TWO"]
+        assert gate.asked == ["subscribe by qb"] * 2

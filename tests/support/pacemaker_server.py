@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from bridle.bundled.cluster.cluster import Cluster
-from bridle.core.messages import Command, Event, Peer
+from bridle.core.messages import Command, Event, Peer, Response
 from bridle.wire.libqb import Channel
+from bridle.wire.libqb_dialect import Subscription
 from bridle.wire.pacemaker_header import Flags, Layout, Message, MessageReader, encode_message
 from bridle.wire.pacemaker_server import PacemakerServer
 from bridle.wire.pacemaker_service import Client
@@ -44,6 +45,8 @@ class Conversation:
         self.layout = layout
         self.number = 0
         self.commands: list[Command] = []
+        self.admission = Response()
+        """What is decided about subscriptions."""
         self.sent: list[Sent] = []
         self._readers = {Channel.RESPONSE: MessageReader(), Channel.EVENT: MessageReader()}
         self._end = daemon.events.subscribe(self._notify)
@@ -71,6 +74,8 @@ class Conversation:
                     self.commands.append(step)
                     response = await self._daemon.manager.execute(step)
                     self._take(self.server.respond(step, response))
+                elif isinstance(step, Subscription):
+                    self._take(self.server.respond(step.command, self.admission))
                 else:
                     self._take((step,))
         return self.sent[before:]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bridle.core.errors import RemoteProtocolError
+from bridle.core.messages import Event, Response
 from bridle.wire.pacemaker_header import Layout
 from bridle.wire.pacemaker_server import SERVICES
 from tests.support.cluster import cluster
@@ -185,6 +186,56 @@ async def test_changes_are_told_to_those_who_ask_before_the_reply() -> None:
         assert shown(await talk.ask(CIB.format("cib_bump", 0, ""), flags=0)) == [
             ("event", "cib-reply", 0x30000)
         ]
+
+
+REFUSED = Response(403, "Forbidden")
+ASK_EVENTS = (
+    '<create_request_adv t="crmd" subt="request" reference="r1" crm_task="{}" crm_sys_to="crmd" '
+    'crm_sys_from="me" crm_events="true"/>'
+)
+
+
+@on_virtual_clock
+async def test_who_may_not_run_the_command_that_stands_for_events_is_told_of_none() -> None:
+    async with cluster() as c:
+        talks = {name: Conversation(c.daemon, name) for name in ("cib_rw", "stonith-ng", "lrmd")}
+        wishes = {
+            "cib_rw": NOTIFY.format("cib_diff_notify", 1),
+            "stonith-ng": '<n st_op="st_notify" st_notify_activate="st_notify_fence"/>',
+            "lrmd": LRMD_REGISTER,
+        }
+        for name, talk in talks.items():
+            talk.admission = REFUSED
+            (sent,) = await talk.ask(wishes[name])
+            assert (sent.document.get("status"), sent.document.get("lrmd_rc")) in [("4", None), (None, "0")]
+        told = [
+            Event(1, "cib-diff", {"operation": "cib_modify"}),
+            Event(2, "fencing", {"target": "node9"}),
+            Event(3, "resource-executed", {"resource": "r"}),
+        ]
+        assert [talk.server.notify(event) for talk in talks.values() for event in told] == [[]] * 9
+        for name, talk in talks.items():
+            talk.admission = Response()
+            await talk.ask(wishes[name])
+        assert [bool(talk.server.notify(event)) for talk in talks.values() for event in told] == [
+            one == event for one in range(3) for event in range(3)
+        ]
+
+
+@on_virtual_clock
+async def test_events_of_every_kind_are_for_who_may_run_the_command_that_stands_for_them() -> None:
+    async with cluster() as c:
+        talk = Conversation(c.daemon, "bridle")
+        talk.admission = REFUSED
+        event = Event(1, "node", {"name": "node2"})
+        await talk.ask(ASK_EVENTS.format("node-list"))
+        assert talk.server.notify(event) == []
+        talk.admission = Response()
+        await talk.ask(ASK_EVENTS.format("node-list"))
+        assert len(talk.server.notify(event)) == 1
+        stranger = Conversation(c.daemon, "cib_rw", uid=65534, privileged=False)
+        await stranger.ask(ASK_EVENTS.format("node-list"))
+        assert stranger.server.notify(event) == []
 
 
 @on_virtual_clock

@@ -47,12 +47,20 @@ class Assignment(msgspec.Struct, frozen=True):
     services: frozenset[str] | None = None
 
     def name_for(self, peer: Peer, service: str, custom: str | None) -> str:
-        """The name of the peer's role; empty where this assignment does not apply."""
+        """The name of the peer's role; empty where this assignment does not apply. Where groups decide, ask
+        :meth:`cannot_tell` as well."""
         if self.services is not None and service not in self.services:
             return ""
         if self.test is None:
             return self.value(peer, custom)
         return self.role if self.test(peer, custom) else ""
+
+    def cannot_tell(self, peer: Peer, service: str) -> bool:
+        """Whether it is not known that this assignment does not apply: it looks at groups, and those of a
+        local peer cannot be had. The kernel tells them of connections, and not with datagrams."""
+        if self.method != BY_GROUP or peer.uid is None or peer.groups is not None:
+            return False
+        return self.services is None or service in self.services
 
 
 def _address(peer: Peer, custom: str | None) -> str:

@@ -16,7 +16,22 @@ import msgspec
 
 from bridle.core.manager import Access
 
-__all__ = ["CATALOGUE", "Classified"]
+__all__ = ["CATALOGUE", "EVENTS", "EVENT_COMMANDS", "Classified"]
+
+
+EVENTS = "events"
+"""The command that stands for being told of events: nobody runs it, but it is decided about."""
+
+EVENT_COMMANDS: Mapping[str, str] = {
+    "cib-diff": "cib-query",
+    "fencing": "fencing-history",
+    "fencing-configuration": "fencing-devices",
+    "fencing-history": "fencing-history",
+    "node": "node-list",
+    "resource-changed": "resource-info",
+    "resource-executed": "resource-info",
+}
+"""Events that tell what a command of the same daemon tells: that command stands for them."""
 
 
 class Classified(msgspec.Struct, frozen=True):
@@ -164,6 +179,7 @@ def _entries() -> Iterator[tuple[str, Classified]]:
     for hook, (read, write) in _KEA.items():
         yield from ((name, Classified("read", hook)) for name in _names(read))
         yield from ((name, Classified("write", hook)) for name in _names(write))
+    yield EVENTS, Classified("read")
     for read, write in (_KAMAILIO, _BNGBLASTER, _CONTROLLER, _PACEMAKER):
         yield from ((name, Classified("read")) for name in _names(read))
         yield from ((name, Classified("write")) for name in _names(write))

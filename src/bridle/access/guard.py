@@ -5,6 +5,7 @@
     ticket = guard.admit(command, definition)
     if isinstance(ticket, Response): ...              # refused; nothing was done
     refusal = await guard.intend(ticket)              # only where ticket.writes
+    refusal = guard.reconsider(ticket, definition)    # where it has waited since: for the audit, for its turn
     response = ...                                    # the command is done, here or behind the agent
     response = guard.settle(ticket, response)         # or: await guard.conclude(ticket, response)
 
@@ -26,6 +27,7 @@ import msgspec
 from msgspec import UNSET
 
 from bridle.access.audit import Audit
+from bridle.access.catalogue import EVENT_COMMANDS, EVENTS
 from bridle.access.guard_settings import NO_SETTINGS, GuardSettings
 from bridle.access.limits import Excess, Limits, Turnstile
 from bridle.access.policy import Definitions, Policy
@@ -34,7 +36,7 @@ from bridle.access.restoring import restored_command
 from bridle.access.roles import Role
 from bridle.core.errors import ForbiddenError
 from bridle.core.manager import CommandDefinition, Outcome
-from bridle.core.messages import JSON, Command, Peer, Response
+from bridle.core.messages import JSON, Command, Event, Peer, Response
 from bridle.core.results import Result
 
 __all__ = ["Execute", "Guard", "GuardChange", "Ticket"]
@@ -60,9 +62,10 @@ _log = logging.getLogger("bridle.access")
 
 class _Way(msgspec.Struct, gc=False):
     """What is known of a command that reads, and that a peer may run whatever its arguments. ``origin`` is
-    the audit's, empty where there is none; ``filters`` says whether answers are filtered, ``mask`` what is
-    done to them where secrets are kept from the role and nothing else is. ``clean`` is an answer that holds
-    none: many commands give the same one again and again."""
+    the audit's, for one that has no arguments and addresses no service of its own making; it is empty where
+    there is none. ``filters`` says whether answers are filtered, ``mask`` what is done to them where secrets
+    are kept from the role and nothing else is. ``clean`` is an answer that holds none: many commands give the
+    same one again and again."""
 
     definition: CommandDefinition | None
     origin: bytes
@@ -151,6 +154,8 @@ class Guard:
         # By the peer, or by the service and the peer: clients come again and again, and are alike.
         self._known: dict[Peer | tuple[str, Peer], _Known] = {}
         self._ways = 0
+        # What was masked last: many clients are told of the same event.
+        self._masked: tuple[Event, Event | None] | None = None
 
     @property
     def limits(self) -> Limits | None:
@@ -191,6 +196,7 @@ class Guard:
         self._sizes = self._limits is not None and self._limits.bounds_sizes
         self.settings, self.audit, self._policy = settings, audit, settings.policy
         self._active = bool(settings.policy or self._limits or audit)
+        self._masked = None
         self._forget()
         self.asks_groups = settings.policy is not None and settings.policy.asks_groups
         if self.asks_groups and self.on_asking_groups is not None:
@@ -231,7 +237,7 @@ class Guard:
         if not isinstance(outcome, Response):
             return self._later(self._ticket(command, None, began, known, way), outcome)
         if audit is not None and way.origin:
-            if command.body is UNSET:
+            if command.body is UNSET and not command.services:
                 audit.note(way.origin, outcome.result, began, perf_counter(), command.request_id)
             else:
                 audit.record(command, "read", outcome.result, perf_counter() - began, peer=known.peer)
@@ -245,7 +251,7 @@ class Guard:
         if isinstance(ticket, Response):
             return ticket
         if ticket.writes:
-            return self._write(ticket, run)
+            return self._write(ticket, run, definition)
         try:
             outcome = run(command)
         except BaseException:
@@ -265,8 +271,8 @@ class Guard:
             command, "read", service, began, self._policy, known.role, known.peer, self.audit, turnstile, way
         )
 
-    async def _write(self, ticket: Ticket, run: Execute) -> Response:
-        refusal = await self.intend(ticket)
+    async def _write(self, ticket: Ticket, run: Execute, definition: CommandDefinition | None) -> Response:
+        refusal = await self.intend(ticket) or self.reconsider(ticket, definition)
         if refusal is not None:
             return refusal
         try:
@@ -290,10 +296,8 @@ class Guard:
         command: Command,
         definition: CommandDefinition | None = None,
         service: str | None = None,
-        size: int | None = None,
     ) -> Ticket | Response:
-        """Let a command in, or answer why not. ``service`` is the one behind the agent that it is for;
-        ``size`` is that of its body in bytes, where the command does not hold it."""
+        """Let a command in, or answer why not. ``service`` is the one behind the agent that it is for."""
         began, peer = perf_counter(), command.peer
         known = self._known.get(peer if service is None else (service, peer)) or self._know(command, service)
         if known is None:
@@ -302,7 +306,7 @@ class Guard:
         if way is not None and way.definition is not definition:
             way = None
         access = "read" if way is not None else self.access_of(command, definition)
-        excess = self._excess(command, known, size, began)
+        excess = self._excess(command, known, began)
         if excess is not None:
             return self._refuse(command, access, excess.response(), known.peer, service, excess.text)
         if way is not None:
@@ -338,11 +342,59 @@ class Guard:
         role, audit = known.role, self.audit
         origin = b""
         if audit is not None:
-            origin = audit.origin(_addressed(command, service), "read", known.peer)
+            # That of a command which tells nothing else: what this one addresses is not what the next does.
+            services = () if service is None else (service,)
+            plain = Command(command.name, peer=command.peer, services=services)
+            origin = audit.origin(plain, "read", known.peer)
         filters = role is not None and Policy.filters(role, command.name)
         masks = role is not None and not role.reads_secrets
         mask = self.settings.redaction.masked_response if masks else None
         known.ways[command.name] = _Way(definition, origin, filters, mask)
+
+    def subscribe(self, command: Command) -> Response:
+        """Decide about the command that stands for being told of events: success, or the refusal. It is
+        counted and audited like one that is run."""
+        if not self._active:
+            return Response()
+        ticket = self.admit(command, self._definitions(command.name))
+        if isinstance(ticket, Response):
+            return ticket
+        ticket.end()
+        if ticket.audit is not None:
+            self._record(ticket.audit, ticket, Result.SUCCESS)
+        return Response()
+
+    def shown_event(self, event: Event, peer: Peer) -> Event | None:
+        """What a peer is told of an event, with the role that it has now; None: nothing."""
+        policy = self._policy
+        if policy is None:
+            return event
+        name = EVENT_COMMANDS.get(event.name, EVENTS)
+        definition = self._definitions(name)
+        if definition is None:
+            name, definition = EVENTS, self._definitions(EVENTS)
+        command = Command(name, peer=peer)
+        known = self._known.get(peer) or self._know(command, None)
+        if known is None:
+            return None
+        role = known.role
+        if role is None:
+            return event
+        if not policy.decide(role, command, definition=definition).allowed:
+            return None
+        return event if role.reads_secrets else self._masked_event(event)
+
+    def _masked_event(self, event: Event) -> Event | None:
+        if self._masked is None or self._masked[0] is not event:
+            try:
+                data = self.redaction.masked(event.data)
+            except (ValueError, RecursionError) as error:
+                _log.error("the event %r cannot be shown: %s", event.name, error)
+                self._masked = event, None
+            else:
+                same = data is event.data
+                self._masked = event, event if same else msgspec.structs.replace(event, data=data)
+        return self._masked[1]
 
     def _forget(self) -> None:
         self._known.clear()
@@ -384,15 +436,13 @@ class Guard:
             _log.exception("what a plugin says of a peer's role cannot be had")
             return None
 
-    def _excess(self, command: Command, known: _Known, size: int | None, now: float) -> Excess | None:
+    def _excess(self, command: Command, known: _Known, now: float) -> Excess | None:
         """What is too much, where something is. The request is counted where nothing is."""
         limits, turnstile, role = self._limits, known.turnstile, known.role
         if limits is None or turnstile is None:
             return None
-        if size is None and limits.bounds_sizes and isinstance(command.body, msgspec.Raw):
-            size = len(bytes(command.body))
-        if size is not None:
-            excess = limits.check_size(size, role.name if role is not None else None)
+        if limits.bounds_sizes:
+            excess = limits.check_size(command.size, role.name if role is not None else None)
             if excess is not None:
                 return excess
         return turnstile.ask(now)
@@ -431,6 +481,29 @@ class Guard:
         response = Response(Result.ERROR, reason)
         return self._refuse(ticket.command, ticket.access, response, ticket.peer, ticket.service, reason)
 
+    def reconsider(self, ticket: Ticket, definition: CommandDefinition | None = None) -> Response | None:
+        """Decide again about a command that has waited, right before it is done, where another policy holds
+        meanwhile: its answer goes by that one then. What is returned is the refusal: nothing is to be done
+        then, and the ticket is spent."""
+        policy = self._policy
+        if policy is None or policy is ticket.policy:  # where all is let in, the ticket's role goes on
+            return None
+        command, service = ticket.command, ticket.service
+        known = self._known.get(command.peer if service is None else (service, command.peer))
+        known = known or self._know(command, service)
+        if known is None:
+            refusal, peer, reason = _unauthorized(), ticket.peer, "it came without TLS"
+        else:
+            ticket.policy, ticket.role, ticket.peer, ticket.way = policy, known.role, known.peer, None
+            if known.role is None:
+                return None
+            decision = policy.decide(known.role, command, service=service, definition=definition)
+            if decision.allowed:
+                return None
+            refusal, peer, reason = _forbidden(), known.peer, decision.rule
+        ticket.end()
+        return self._refuse(command, ticket.access, refusal, peer, service, reason)
+
     def settle(self, ticket: Ticket, response: Response) -> Response:
         """What is answered to a command that reads: what its role is shown; the audit has it soon."""
         ticket.end()
@@ -464,7 +537,8 @@ class Guard:
 
     def _record(self, audit: Audit, ticket: Ticket, result: int, reason: str = "") -> None:
         way, command = ticket.way, ticket.command
-        if way is not None and not reason and command.body is UNSET:
+        told = command.body is not UNSET or (ticket.service is None and command.services)
+        if way is not None and not reason and not told:
             if way.origin:
                 audit.note(way.origin, result, ticket.began, perf_counter(), command.request_id)
             return

@@ -14,17 +14,20 @@ import msgspec
 from bridle.access.assignment import BY_GROUP, Assignment
 from bridle.access.commands import CommandTable
 from bridle.access.redaction import Redaction
-from bridle.access.roles import Decision, Role
+from bridle.access.roles import Decision, Role, RoleRules
 from bridle.access.rules import NamedCommand
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.manager import CommandDefinition
 from bridle.core.messages import HTTP_UNIX, JSON, Command, Peer, Response
 from bridle.core.results import Result
 
-__all__ = ["DEFAULT_ROLE", "FILTERS", "UNKNOWN_ROLE", "Definitions", "Policy"]
+__all__ = ["DEFAULT_ROLE", "FILTERS", "UNKNOWN_GROUPS", "UNKNOWN_ROLE", "Definitions", "Policy"]
 
 DEFAULT_ROLE = "default-role"
 UNKNOWN_ROLE = "unknown-role"
+UNKNOWN_GROUPS = "unknown-groups"
+"""What is told as the role of a peer that may do nothing, because its role depends on groups that cannot be
+known."""
 
 Definitions = Callable[[str], CommandDefinition | None]
 """Finds the declaration of a command by its name, as :meth:`bridle.CommandManager.definition` does."""
@@ -64,6 +67,7 @@ class Policy:
         self._assignments = tuple(assignments)
         self.asks_plugins: bool = any(one.method == "custom-value" for one in self._assignments)
         """Whether the role of a peer may depend on what a plugin says."""
+        self._unknown_groups = Role(UNKNOWN_GROUPS, RoleRules(), commands)
         self._require_tls = require_tls
         self._channels = channels
 
@@ -80,21 +84,27 @@ class Policy:
         """Whether a peer is to be sent away, unauthorized, because it came over a network without TLS."""
         return self._require_tls and peer.transport in _CLEAR
 
-    def assigned(self, peer: Peer, *, service: str | None = None, custom: str | None = None) -> str:
-        """The name of the role that is assigned to a peer; empty for none."""
+    def assigned(self, peer: Peer, *, service: str | None = None, custom: str | None = None) -> str | None:
+        """The name of the role that is assigned to a peer; empty for none, and None where that depends on
+        groups that cannot be known: what stands behind may be more than the peer should have."""
         for assignment in self._assignments:
             name = assignment.name_for(peer, service or "", custom)
             if name:
                 return name
+            if assignment.cannot_tell(peer, service or ""):
+                return None
         return ""
 
     def role_of(self, peer: Peer, *, service: str | None = None, custom: str | None = None) -> Role:
         """The role of a peer: that of the name that is assigned to it; the unknown role where there is none
-        of that name, the default role where no name is assigned.
+        of that name, the default role where no name is assigned. One that may do nothing where that depends
+        on groups that cannot be known.
 
         ``custom`` is the value of the method ``custom-value``: whatever a plugin has found.
         """
         name = self.assigned(peer, service=service, custom=custom)
+        if name is None:
+            return self._unknown_groups
         return self.roles.get(name, self.unknown_role) if name else self.default_role
 
     def role(self, name: str) -> Role | None:

@@ -212,7 +212,10 @@ class Agent(Daemon):
             command = ticket.command
             if guard.may_hold_masks(command):
                 command = await self._restored(guard, command, name)
-            answer = await self._ask(command, name)
+            leave = _Leave(guard, ticket)
+            answer = await self._ask(command, name, leave)
+            if leave.refusal is not None:
+                return answer
             response = decode_answer(answer)
         except ArgumentError as error:
             response = Response(Result.ERROR, error.text, error=error)
@@ -236,18 +239,21 @@ class Agent(Daemon):
         held = decode_answer(await self._ask(asked, name))
         return guard.restored(command, held.value if held.result == Result.SUCCESS else None)
 
-    async def _ask(self, command: Command, name: str) -> bytes:
+    async def _ask(self, command: Command, name: str, leave: _Leave | None = None) -> bytes:
         try:
             if self.manager.hooked:
-                return await self._ask_with_hooks(command, name)
+                return await self._ask_with_hooks(command, name, leave)
             service = self._services.get(name)
-            return not_configured(name) if service is None else await service.forward(command)
+            return not_configured(name) if service is None else await service.forward(command, leave)
         except Exception as failure:
             # One service's trouble is not to cost the others their answers.
             _log.exception("%r could not be passed on to %s", command.name, name)
             return encode_answer(Response(Result.ERROR, f"internal server error: {failure}"))
 
-    async def _ask_with_hooks(self, command: Command, name: str) -> bytes:
+    async def _ask_with_hooks(self, command: Command, name: str, leave: _Leave | None) -> bytes:
+        refused = leave() if leave is not None else None
+        if refused is not None:
+            return refused
         alone = msgspec.structs.replace(command, services=(name,))
         intercepted = self.manager.intercept(alone)
         if intercepted is not None:
@@ -255,8 +261,8 @@ class Agent(Daemon):
                 intercepted = await intercepted
             return encode_answer(self.manager.review(alone, intercepted))
         service = self._services.get(name)
-        answer = not_configured(name) if service is None else await service.forward(command)
-        if not self.manager.reviews:
+        answer = not_configured(name) if service is None else await service.forward(command, leave)
+        if not self.manager.reviews or (leave is not None and leave.refusal is not None):
             return answer
         try:
             response = decode_answer(answer)
@@ -265,6 +271,21 @@ class Agent(Daemon):
             return answer
         reviewed = self.manager.review(alone, response)
         return answer if reviewed is response else encode_answer(reviewed)
+
+
+class _Leave:
+    """The leave to pass a command on that was let in: it may be lost while the command waits. ``refusal`` is
+    its answer then."""
+
+    def __init__(self, guard: Guard, ticket: Ticket) -> None:
+        self.refusal: bytes | None = None
+        self._guard = guard
+        self._ticket = ticket
+
+    def __call__(self) -> bytes | None:
+        refusal = self._guard.reconsider(self._ticket)
+        self.refusal = None if refusal is None else encode_answer(refusal)
+        return self.refusal
 
 
 def _log_as(loggers: Sequence[Mapping[str, JSON]]) -> None:

@@ -7,8 +7,8 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from collections.abc import Sequence
-from typing import Generic, Protocol
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeAlias
 
 import msgspec
 
@@ -23,7 +23,15 @@ from bridle.wire.kea_client import KeaForwarder
 from bridle.wire.kea_http import Forwarded, KeaHttpForwarder
 from bridle.wire.kea_messages import check_answer, encode_answer, encode_forwarded
 
-__all__ = ["CONNECTIONS", "TIMEOUT", "Service", "ServiceSettings", "make_service", "not_configured"]
+__all__ = [
+    "CONNECTIONS",
+    "TIMEOUT",
+    "Refuse",
+    "Service",
+    "ServiceSettings",
+    "make_service",
+    "not_configured",
+]
 
 _log = logging.getLogger("bridle.agent")
 
@@ -32,6 +40,18 @@ TIMEOUT = 60.0
 # Commands that are with one service at the same time; more wait their turn. Kea executes one at a time and
 # its backlog is short; what is gained beyond some dozens is only waiting in another place.
 CONNECTIONS = 64
+
+Refuse: TypeAlias = Callable[[], "bytes | None"]
+"""Asked once a command has its turn, right before it is passed on: the answer that it gets in place of that,
+or None."""
+
+
+class _Refused(Exception):
+    """A command is not to be passed on any more; the answer that it gets."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(answer)
+        self.answer = answer
 
 
 class ServiceSettings(msgspec.Struct, frozen=True):
@@ -49,7 +69,7 @@ class Service(Protocol):
 
     settings: ServiceSettings
 
-    async def forward(self, command: Command) -> bytes:
+    async def forward(self, command: Command, refuse: Refuse | None = None) -> bytes:
         """Have a command answered; the answer is JSON whatever happens."""
         ...
 
@@ -111,11 +131,13 @@ class _PooledService(abc.ABC, Generic[Q, A]):
     def _text(self, answer: A) -> bytes:
         """An answer as JSON."""
 
-    async def forward(self, command: Command) -> bytes:
+    async def forward(self, command: Command, refuse: Refuse | None = None) -> bytes:
         """Pass a command on and return its answer."""
         name = self.settings.name
         try:
-            return self._text(await self._exchange(self._question(command)))
+            return self._text(await self._exchange(self._question(command), refuse))
+        except _Refused as refused:
+            return refused.answer
         except ArgumentError as error:
             return _failure(error.text)
         except DeadlineExceeded as error:
@@ -135,7 +157,7 @@ class _PooledService(abc.ABC, Generic[Q, A]):
             if self._closed:
                 self._pool.close()
 
-    async def _exchange(self, question: Q) -> A:
+    async def _exchange(self, question: Q, refuse: Refuse | None) -> A:
         timeout = self.settings.timeout
         turns = self._turns
         if not turns.take():
@@ -148,6 +170,9 @@ class _PooledService(abc.ABC, Generic[Q, A]):
                 raise DeadlineExceeded("no turn in time", endpoint=str(self.settings.endpoint)) from error
             timeout = deadline - loop.time()
         try:
+            refused = refuse() if refuse is not None else None
+            if refused is not None:
+                raise _Refused(refused)
             return await self._pool.exchange(question, timeout)
         finally:
             turns.give_back()

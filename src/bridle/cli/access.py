@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from bridle.access.guard_settings import GuardSettings, read_guard, read_guard_of
 from bridle.access.limits import Limit, LimitSettings, key_of
-from bridle.access.policy import DEFAULT_ROLE, UNKNOWN_ROLE, Policy
+from bridle.access.policy import DEFAULT_ROLE, UNKNOWN_GROUPS, UNKNOWN_ROLE, Policy
 from bridle.access.roles import Role
 from bridle.access.tokens import Token, TokenFile
 from bridle.cli.arguments import check_text, parse_arguments
@@ -133,6 +133,7 @@ def _assigned(policy: Policy, peer: Peer, service: str | None, custom: str | Non
     role = policy.role_of(peer, service=service, custom=custom)
     reasons = {
         DEFAULT_ROLE: ", for no role is assigned",
+        UNKNOWN_GROUPS: ", for which groups it is in cannot be known",
         UNKNOWN_ROLE: f", for there is no role '{assigned}', which is assigned",
     }
     click.echo(f"role '{role.name}'{reasons.get(role.name, '') if role.name != assigned else ''}")
@@ -200,7 +201,7 @@ def _peer(
         except (KeyError, OverflowError) as error:
             if not uid.isdecimal():
                 raise click.UsageError(f"there is no user '{uid}'") from error
-            return Peer(transport="unix", uid=int(uid), user=user, token=token)
+            return Peer(transport="unix", uid=int(uid), groups=(), user=user, token=token)
         groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
         return Peer(
             transport="unix", uid=entry.pw_uid, gid=entry.pw_gid, groups=groups, user=user, token=token

@@ -128,7 +128,9 @@ class Command(msgspec.Struct, frozen=True, eq=False, gc=False):
     ``services`` names the services that the peer addressed; empty means the receiver itself.
     ``tag`` belongs to the dialect that read the command: whatever it needs to write the answer.
     ``request_id`` names the request in logs, and ``traceparent`` the trace that it is part of (W3C Trace
-    Context), where they are known: over HTTP.
+    Context), where they are known: over HTTP. ``size`` is how many bytes the command had on the wire, over
+    HTTP its body; what is kept of it where that is less, or more where it was compressed. 0 for a call inside
+    the process.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Command(msgspec.Struct, frozen=True, eq=False, gc=False):
     tag: object = None
     request_id: str = ""
     traceparent: str = ""
+    size: int = 0
 
     @property
     def arguments(self) -> JSON | UnsetType:

@@ -10,7 +10,7 @@ from bridle.core.errors import EndpointError
 from bridle.core.events import EventLog
 from bridle.core.messages import Peer
 from bridle.net.endpoint import Endpoint
-from bridle.net.libqb.dialects import LibqbListener
+from bridle.net.libqb.dialects import EventGate, LibqbListener
 from bridle.net.libqb.trust import (
     CLUSTER_USER,
     Credentials,
@@ -62,8 +62,11 @@ class QbChannel:
         await self._listener.close(grace)
 
 
-async def open_qb(endpoint: Endpoint, execute: Execute, events: EventLog | None) -> QbChannel:
-    """Listen under the endpoint's name. ``events`` are told to clients that ask for them.
+async def open_qb(
+    endpoint: Endpoint, execute: Execute, events: EventLog | None, gate: EventGate | None = None
+) -> QbChannel:
+    """Listen under the endpoint's name. ``events`` are told to clients that ask for them and that the
+    ``gate`` lets know.
 
     The option ``transport`` is ``shm`` (shared memory, the default) or ``socket`` (datagrams).
 
@@ -83,6 +86,7 @@ async def open_qb(endpoint: Endpoint, execute: Execute, events: EventLog | None)
         endpoint.path,
         _converse,
         execute,
+        gate=gate,
         transport=_TRANSPORTS[transport],
         admit=cluster_client if pacemaker else _admit,
         rights=cluster_rights if pacemaker else _rights,

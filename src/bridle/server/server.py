@@ -14,7 +14,7 @@ import msgspec
 from bridle.core.errors import BridleError, EndpointError
 from bridle.core.events import EventLog
 from bridle.core.manager import NO_OTHERS, CommandDefinition, CommandManager, Outcome
-from bridle.core.messages import HTTP_UNIX, Command
+from bridle.core.messages import HTTP_UNIX, Command, Event, Peer, Response
 from bridle.core.version import VERSION
 from bridle.net.endpoint import Endpoint
 from bridle.net.stream import Execute
@@ -103,7 +103,7 @@ class Server:
             # Loaded only here: a daemon on a unix socket needs none of it.
             from bridle.server.qb import open_qb
 
-            channel = await open_qb(endpoint, self._guarded(), self._events)
+            channel = await open_qb(endpoint, self._guarded(), self._events, _Gate(self))
         elif endpoint.dialect == "pacemaker":
             raise EndpointError(f"cannot listen on '{endpoint}': pacemaker travels on qb")
         else:
@@ -173,6 +173,11 @@ class Server:
             execute, mode = self._guarded(), SOCKET_MODE
         check = self._checker(endpoint, settings)
         return await open_channel(endpoint, options, known, execute, mode, settings, check, self._asks_groups)
+
+    @property
+    def guard(self) -> Guard | None:
+        """Who is asked about every command; None: nobody."""
+        return self._guard
 
     def use_guard(self, guard: Guard | None) -> None:
         """Ask this guard about every command from now on, on all channels; None: nobody."""
@@ -285,6 +290,21 @@ class Server:
         for failure in ends:
             if failure is not None:
                 raise failure
+
+
+class _Gate:
+    """Decides about events on every channel that has them, as the server's guard does at that time."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def subscribe(self, command: Command, /) -> Response:
+        guard = self._server.guard
+        return Response() if guard is None else guard.subscribe(command)
+
+    def shown(self, event: Event, peer: Peer, /) -> Event | None:
+        guard = self._server.guard
+        return event if guard is None else guard.shown_event(event, peer)
 
 
 def _is_http_unix(endpoint: Endpoint) -> bool:

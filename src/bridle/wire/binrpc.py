@@ -123,7 +123,7 @@ class BinrpcServer:
         if name is None or start > after:
             return None
         arguments = Parameters(data, start, after, self._autoconversion)
-        return Command(name, arguments, self._peer, (), None, data[position + 3])
+        return Command(name, arguments, self._peer, (), None, data[position + 3], size=after - position)
 
     def _next(self, data: bytes, position: int, end: int) -> tuple[int, Message | None]:
         """One request, and where it ends; None: where it would."""
@@ -150,9 +150,9 @@ class BinrpcServer:
             return after, None
         if kind != REQUEST:
             return after, self._refusal(_CORRUPTED, cookie)
-        return after, self._request(data, body, after, cookie)
+        return after, self._request(data, position, body, after, cookie)
 
-    def _request(self, data: bytes, body: int, after: int, cookie: int) -> Message:
+    def _request(self, data: bytes, position: int, body: int, after: int, cookie: int) -> Message:
         start = body + 1
         if body < after:
             head = data[body]
@@ -171,7 +171,7 @@ class BinrpcServer:
         if name is None:
             name = _method(record, start - size - body)
         arguments = Parameters(data, start, after, self._autoconversion)
-        return Command(name, arguments, self._peer, (), None, cookie)
+        return Command(name, arguments, self._peer, (), None, cookie, size=after - position)
 
     def _refusal(self, text: str, cookie: int) -> Refusal:
         # Whoever sends what is no request may be sending more of it.

@@ -76,7 +76,7 @@ class BngBlasterServer:
             # Mostly a request comes as a whole, alone.
             whole = decode_whole(data)
             if whole is not None:
-                messages.append(self._read(whole))
+                messages.append(self._read(whole, len(data)))
                 position = len(data.rstrip())
         while position < len(data) and not self._deaf:
             try:
@@ -103,9 +103,9 @@ class BngBlasterServer:
             value = decode(text)
         except RemoteProtocolError as error:
             return self._refusal(error.text)
-        return self._read(value)
+        return self._read(value, len(text))
 
-    def _read(self, value: JSON) -> Message:
+    def _read(self, value: JSON, size: int) -> Message:
         name = value.get("command") if isinstance(value, dict) else None
         if not isinstance(value, dict) or not isinstance(name, str):
             return self._refusal("invalid request")
@@ -114,7 +114,7 @@ class BngBlasterServer:
             return self._refusal("invalid arguments: an object is expected")
         self._keep = value.get("keep-alive") is True
         self._deaf = not self._keep
-        return Command(name, UNSET if arguments is None else arguments, self._peer)
+        return Command(name, UNSET if arguments is None else arguments, self._peer, size=size)
 
     def _refusal(self, text: str) -> Refusal:
         self._deaf = self.closing = self.trailing = True

@@ -188,7 +188,7 @@ class FifoServer:
         if command is None:
             return self._refusal("400 Malformed command: expected :METHOD:[REPLY-FIFO]")
         name, reply = command.groups()
-        return Command(name, _Lines(lines), self._peer, (), None, reply)
+        return Command(name, _Lines(lines), self._peer, (), None, reply, size=len(text))
 
     def _refusal(self, text: str) -> Refusal:
         return Refusal(f"{text}\n".encode())

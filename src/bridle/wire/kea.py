@@ -102,7 +102,7 @@ class KeaServer:
 
     def _receive_one(self, data: bytes) -> Sequence[Message]:
         if self._between and len(data) <= COMMAND_LIMIT:
-            command = read_plain_command(data.lstrip(_BLANKS), self._peer, "<wire>", 0)
+            command = read_plain_command(data.lstrip(_BLANKS), self._peer, "<wire>", 0, len(data))
             if command is not None:
                 self._begun = self._deaf = True
                 return (command,)
@@ -134,7 +134,7 @@ class KeaServer:
     def _read_line(self, line: bytes) -> Command | None:
         if len(line) > COMMAND_LIMIT:
             return None
-        command = read_plain_command(line.lstrip(_BLANKS), self._peer, "<wire>", 0)
+        command = read_plain_command(line.lstrip(_BLANKS), self._peer, "<wire>", 0, len(line))
         self._begun = self._begun or command is not None
         return command
 

@@ -52,7 +52,7 @@ def read_request(request: HttpRequest, peer: Peer) -> Command | HttpResponse:
             plain = _without_comments(request.body)
             if plain is None:
                 raise
-            return read_command(plain, peer, name="<string>", first_line=1)
+            return read_command(plain, peer, name="<string>", first_line=1, size=len(request.body))
     except EnvelopeError as wrong:
         return error(f"Error during command processing: {wrong}")
     except RemoteProtocolError:

@@ -72,14 +72,18 @@ class Text:
         return kea_reader.read(self._text, name=self._name, first_line=self._first_line).locate(path)
 
 
-def read_command(text: bytes, peer: Peer, *, name: str = "<wire>", first_line: int = 0) -> Command:
-    """Read a whole command. ``name`` and ``first_line`` are what its error positions are told in.
+def read_command(
+    text: bytes, peer: Peer, *, name: str = "<wire>", first_line: int = 0, size: int | None = None
+) -> Command:
+    """Read a whole command. ``name`` and ``first_line`` are what its error positions are told in; ``size`` is
+    how many bytes it had, where the text is less than that.
 
     Raises:
         KeaSyntaxError: it is not JSON.
         EnvelopeError: it is JSON, but not a command.
     """
-    command = read_plain_command(text, peer, name, first_line)
+    size = len(text) if size is None else size
+    command = read_plain_command(text, peer, name, first_line, size)
     if command is not None:
         return command
     reading = kea_reader.read(text, name=name, first_line=first_line)
@@ -88,10 +92,11 @@ def read_command(text: bytes, peer: Peer, *, name: str = "<wire>", first_line: i
     fields = cast("dict[str, JSON]", envelope)
     body = fields.get("arguments", UNSET)
     service = fields.get("service", UNSET)
-    return Command(cast(str, fields["command"]), body, peer, _names(service), reading, service)
+    command_name = cast(str, fields["command"])
+    return Command(command_name, body, peer, _names(service), reading, service, size=size)
 
 
-def read_plain_command(text: bytes, peer: Peer, name: str, first_line: int) -> Command | None:
+def read_plain_command(text: bytes, peer: Peer, name: str, first_line: int, size: int) -> Command | None:
     """Read a command that is strict JSON and a proper envelope: nearly all are. None: look closer."""
     if text.count(b"[") + text.count(b"{") > kea_reader.NESTING_LIMIT and _is_too_deep(text):
         return None
@@ -105,7 +110,8 @@ def read_plain_command(text: bytes, peer: Peer, name: str, first_line: int) -> C
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     body = envelope.arguments
-    return Command(envelope.command, body, peer, _names(service), Text(text, name, first_line), service)
+    source = Text(text, name, first_line)
+    return Command(envelope.command, body, peer, _names(service), source, service, size=size)
 
 
 def _is_too_deep(text: bytes) -> bool:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from bridle.core.messages import Command, Event, Response
 from bridle.wire.libqb import Channel
 
-__all__ = ["LibqbDialect", "LibqbMessage", "Outgoing"]
+__all__ = ["LibqbDialect", "LibqbMessage", "Outgoing", "Subscription"]
 
 
 class Outgoing(Struct, frozen=True):
@@ -21,8 +21,17 @@ class Outgoing(Struct, frozen=True):
     data: bytes
 
 
-LibqbMessage: TypeAlias = Command | Outgoing
-"""What a request comes to: a command, or what the dialect says by itself: an acknowledgement, a refusal."""
+class Subscription(Struct, frozen=True):
+    """A client asks to be told of events. ``command`` is the one that stands for it, which nobody executes:
+    who may not run that is told of nothing. It is answered like a command, by :meth:`LibqbDialect.respond`
+    with success or with the refusal."""
+
+    command: Command
+
+
+LibqbMessage: TypeAlias = Command | Subscription | Outgoing
+"""What a request comes to: a command, a subscription, or what the dialect says by itself: an acknowledgement,
+a refusal."""
 
 
 class LibqbDialect(Protocol):
@@ -42,7 +51,8 @@ class LibqbDialect(Protocol):
         ...
 
     def respond(self, command: Command, response: Response, /) -> Sequence[Outgoing]:
-        """Write the answer to a command of :meth:`receive`. Answers are given in the commands' order."""
+        """Write the answer to a command or a subscription of :meth:`receive`. Answers are given in their
+        order."""
         ...
 
     def notify(self, event: Event, /) -> Sequence[Outgoing]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import JSON, Command, Event, Response
 from bridle.wire.libqb import Channel
+from bridle.wire.libqb_dialect import Subscription
 from bridle.wire.pacemaker_messages import CrmExit, integer
 from bridle.wire.pacemaker_service import (
     Asked,
@@ -98,10 +99,12 @@ class BasedService:
     def _subscribe(self, asked: Asked) -> Sequence[Step]:
         kind = asked.request.get("cib_notify_type", "")
         if asked.request.get("cib_notify_activate") in ("1", "true"):
-            self._wanted.add(kind)
-        else:
-            self._wanted.discard(kind)
-        return acknowledge(asked, CrmExit.OK, function="cib_common_callback_worker")
+            return [Subscription(Command("cib-query", peer=self._client.peer, tag=asked))]
+        self._wanted.discard(kind)
+        return self._subscribed(asked, CrmExit.OK)
+
+    def _subscribed(self, asked: Asked, status: int) -> list[Reply]:
+        return acknowledge(asked, status, function="cib_common_callback_worker")
 
     def _query(self, asked: Asked, options: int) -> Command:
         arguments = _place(asked.request, options)
@@ -133,6 +136,11 @@ class BasedService:
         """The return code, and what the answer holds."""
         asked = command.tag
         assert isinstance(asked, Asked)
+        if asked.request.get("cib_op") == "cib_notify":
+            if found.result:
+                return self._subscribed(asked, CrmExit.INSUFFICIENT_PRIV)
+            self._wanted.add(asked.request.get("cib_notify_type", ""))
+            return self._subscribed(asked, CrmExit.OK)
         options = integer(asked.request, "cib_callopt", 0)
         return self._reply(asked, options, return_code(found), xml_of(told(found).get("cib")))
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import JSON, Command, Event, Response
+from bridle.wire.libqb_dialect import Subscription
 from bridle.wire.pacemaker_messages import FEATURE_SET, integer
 from bridle.wire.pacemaker_service import (
     Asked,
@@ -62,10 +63,14 @@ class ExecdService:
             return [self._reply(asked, -errno.EACCES)]
         return [Command(name, arguments, self._client.peer, tag=asked)]
 
-    def _register(self, asked: Asked) -> Reply:
-        self._registered = asked.request.get("lrmd_protocol_version") is not None
-        if not self._registered:
+    def _register(self, asked: Asked) -> Step:
+        """Whoever registers is told how things end, and so asks for that as well."""
+        if asked.request.get("lrmd_protocol_version") is None:
+            self._registered = False
             return self._reply(asked, -errno.EPROTO)
+        return Subscription(Command("resource-info", peer=self._client.peer, tag=asked))
+
+    def _welcome(self, asked: Asked) -> Reply:
         return self._reply(
             asked,
             0,
@@ -81,6 +86,10 @@ class ExecdService:
         """The return code; the number of the call where something was begun."""
         asked = command.tag
         assert isinstance(asked, Asked)
+        if asked.request.get("lrmd_op") == "register":
+            # Registered it is in any case: other requests are decided for themselves.
+            self._registered = not found.result
+            return [self._welcome(asked)]
         known = told(found)
         if command.name == "resource-info":
             attributes: dict[str, JSON] = (
@@ -123,7 +132,7 @@ class ExecdService:
         return response(asked, document)
 
     def notify(self, event: Event) -> Sequence[Reply]:
-        """What was done to a resource, to every client that has registered."""
+        """What was done to a resource, to every client that has registered and may know of resources."""
         if not self._registered or event.name not in _EVENTS:
             return ()
         data = mapping(event.data)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import JSON, Command, Event, Response
+from bridle.wire.libqb_dialect import Subscription
 from bridle.wire.pacemaker_messages import CrmExit, integer
 from bridle.wire.pacemaker_pacemakerd_server import purge
 from bridle.wire.pacemaker_service import (
@@ -39,6 +40,8 @@ _SUPPORTS = 55
 _DONE, _TIMED_OUT, _ERROR, _NO_DEVICE = 0, 2, 4, 10
 # Seconds that are added to a client's own: it waits for the word of all nodes.
 _LONGER = 1.2
+# What clients call the events that are no change of a device or a level.
+_KINDS = {"fencing": "st_notify_fence", "fencing-history": "st_notify_history"}
 _PRIVILEGED = frozenset({"st_device_register", "st_device_remove", "st_level_add", "st_level_remove"})
 
 
@@ -85,11 +88,12 @@ class FencedService:
     def _subscribe(self, asked: Asked) -> Sequence[Step]:
         request = asked.request
         wanted, unwanted = request.get("st_notify_activate"), request.get("st_notify_deactivate")
-        if wanted:
-            self._wanted.add(wanted)
         if unwanted:
             self._wanted.discard(unwanted)
-        return acknowledge(asked, CrmExit.OK, function="handle_notify_request")
+        if not wanted:
+            return _subscribed(asked, CrmExit.OK)
+        name = "fencing-history" if wanted in _KINDS.values() else "fencing-devices"
+        return [Subscription(Command(name, peer=self._client.peer, tag=asked))]
 
     def respond(self, command: Command, found: Response) -> Sequence[Reply]:
         """How it ended, and what the answer holds."""
@@ -97,6 +101,11 @@ class FencedService:
         assert isinstance(asked, Asked)
         if command.name == "node-purge":
             return ()
+        if asked.request.get("st_op") == "st_notify":
+            if found.result:
+                return _subscribed(asked, CrmExit.INSUFFICIENT_PRIV)
+            self._wanted.add(asked.request.get("st_notify_activate", ""))
+            return _subscribed(asked, CrmExit.OK)
         outcome = _Outcome(return_code(found), found.text or "" if found.result else "")
         data: Xml | None = None
         if not found.result:
@@ -142,7 +151,7 @@ class FencedService:
 
     def notify(self, event: Event) -> Sequence[Reply]:
         """What the client asked to be told: who was fenced, that the history changed, devices and levels."""
-        kind = {"fencing": "st_notify_fence", "fencing-history": "st_notify_history"}.get(event.name)
+        kind = _KINDS.get(event.name)
         data = mapping(event.data)
         if event.name == "fencing-configuration":
             kind = str(data.get("operation"))
@@ -168,6 +177,10 @@ class FencedService:
             told = element(kind, {"st_device_id": data.get("name"), "st_active": data.get("count")})
             document.append(element("st_calldata", None, told))
         return [notification(document)]
+
+
+def _subscribed(asked: Asked, status: int) -> list[Reply]:
+    return acknowledge(asked, status, function="handle_notify_request")
 
 
 class _Outcome:

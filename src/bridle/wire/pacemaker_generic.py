@@ -12,7 +12,8 @@ Without arguments there is no ``crm_xml``. Tools that write XML by hand may give
 the client asked for a response. A ``ping`` that the daemon does not have itself is answered as
 ``pacemakerd`` answers it, which is how clients learn which layout a server speaks.
 
-A client that sends ``crm_events="true"`` on a request is told of events from then on::
+A client that sends ``crm_events="true"`` on a request is told of events from then on, if it may run
+``events``: nobody executes that command, but it stands for being told::
 
     <create_reply_adv … subt="event" crm_task="NAME"><crm_xml><event>DATA</event></crm_xml></create_reply_adv>
 """
@@ -27,6 +28,7 @@ from msgspec import UNSET, Raw
 from bridle.core.errors import UnknownCommandError
 from bridle.core.messages import JSON, Command, Event, Response
 from bridle.core.results import Result
+from bridle.wire.libqb_dialect import Subscription
 from bridle.wire.pacemaker_messages import FEATURE_SET, create_reply, data_of
 from bridle.wire.pacemaker_service import (
     Asked,
@@ -41,6 +43,9 @@ from bridle.wire.pacemaker_service import (
 from bridle.wire.pacemaker_xml import Xml, element
 
 __all__ = ["NATIVE_TASKS", "GenericService"]
+
+# The command that stands for being told of events.
+_EVENTS = "events"
 
 NATIVE_TASKS = frozenset(
     {
@@ -82,17 +87,21 @@ class GenericService:
         name = request.get("crm_task")
         if not name:
             return acknowledge(asked, 2, function="generic")
-        if request.get("crm_events") == "true":
-            self._listening = True
         acknowledged: list[Step] = [*acknowledge(asked, function="generic")]
         if self._native and not self._client.privileged:
             refused = Response(Result.ERROR, _PRIVILEGED, error=PermissionError(13, _PRIVILEGED))
             return [*acknowledged, self._reply(asked, refused)]
-        return [*acknowledged, Command(name, _arguments(request), self._client.peer, tag=asked)]
+        command = Command(name, _arguments(request), self._client.peer, tag=asked)
+        if request.get("crm_events") == "true" and not self._listening:
+            return [*acknowledged, Subscription(Command(_EVENTS, peer=self._client.peer)), command]
+        return [*acknowledged, command]
 
     def respond(self, command: Command, response: Response) -> Sequence[Reply]:
-        """The response, in the reply's envelope."""
+        """The response, in the reply's envelope; to a subscription, nothing."""
         asked = command.tag
+        if asked is None:
+            self._listening = not response.result
+            return ()
         assert isinstance(asked, Asked)
         if command.name == "ping" and isinstance(response.error, UnknownCommandError):
             alive = {

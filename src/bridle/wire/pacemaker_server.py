@@ -19,7 +19,7 @@ from bridle.core.errors import LocalProtocolError, RemoteProtocolError
 from bridle.core.messages import Command, Event, Response
 from bridle.core.results import Result
 from bridle.wire.libqb import Channel
-from bridle.wire.libqb_dialect import LibqbMessage, Outgoing
+from bridle.wire.libqb_dialect import LibqbMessage, Outgoing, Subscription
 from bridle.wire.pacemaker_attrd_server import AttrdService
 from bridle.wire.pacemaker_based_server import BasedService
 from bridle.wire.pacemaker_controld_server import ControldService
@@ -94,13 +94,20 @@ class PacemakerServer:
         taken: list[LibqbMessage] = []
         for step in service.receive(asked):
             if isinstance(step, Command):
-                taken.append(replace(step, tag=(service, step.tag)))
+                taken.append(self._signed(service, step, message))
+            elif isinstance(step, Subscription):
+                taken.append(Subscription(self._signed(service, step.command, message)))
             else:
                 taken.extend(self._send((step,)))
         return taken
 
+    @staticmethod
+    def _signed(service: Service, command: Command, message: Message) -> Command:
+        """A command that shows who made it, and how large the request was."""
+        return replace(command, tag=(service, command.tag), size=len(message.text))
+
     def respond(self, command: Command, response: Response) -> Sequence[Outgoing]:
-        """Write the answer to a command; an error where it is too large."""
+        """Write the answer to a command or a subscription; an error where it is too large."""
         service, asked = cast("tuple[Service, object]", command.tag)  # what receive put there
         inner = replace(command, tag=asked)
         try:

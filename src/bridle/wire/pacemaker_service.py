@@ -16,6 +16,7 @@ from bridle.core.errors import ArgumentError, RemoteProtocolError, UnknownComman
 from bridle.core.messages import JSON, Command, Event, Peer, Response
 from bridle.core.results import row
 from bridle.wire.libqb import Channel
+from bridle.wire.libqb_dialect import Subscription
 from bridle.wire.pacemaker_header import Flags
 from bridle.wire.pacemaker_messages import CrmExit, acknowledgement
 from bridle.wire.pacemaker_xml import Xml, read_xml
@@ -70,7 +71,7 @@ class Reply(Struct, frozen=True):
     number: int | None = None
 
 
-Step: TypeAlias = Command | Reply
+Step: TypeAlias = Command | Subscription | Reply
 
 
 class Service(Protocol):
@@ -90,7 +91,8 @@ class Service(Protocol):
         ...
 
     def respond(self, command: Command, response: Response, /) -> Sequence[Reply]:
-        """Answer a command of :meth:`receive`, whose tag is what was asked."""
+        """Answer a command of :meth:`receive`, whose tag is what was asked, or one that stands for a
+        subscription."""
         ...
 
     def notify(self, event: Event, /) -> Sequence[Reply]:

@@ -8,6 +8,7 @@ and the last of two equal members.
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response as Answer
 
 from bridle.agent.bngblaster.controller import Controller
-from bridle.agent.bngblaster.names import SERVED_FILES
-from bridle.agent.bngblaster.operations import JSON_TYPE, SERVICE, Operation
+from bridle.agent.bngblaster.names import CONFIGURATION, SERVED_FILES
+from bridle.agent.bngblaster.operations import JSON_TYPE, SERVICE, Operation, create
 from bridle.agent.bngblaster.refusal import Refusal
-from bridle.core.errors import ForbiddenError, RemoteProtocolError, TooManyError
+from bridle.core.errors import ArgumentError, ForbiddenError, RemoteProtocolError, TooManyError
 from bridle.core.messages import JSON, Command, Response
 from bridle.core.results import Result
 from bridle.server.asgi import peer_of, request_id_of
@@ -45,10 +46,10 @@ async def perform_guarded(
     """
     body = await request.body()
     command = _command(operation, request, body)
-    ticket = guard.admit(command, service=SERVICE, size=len(body))
+    ticket = guard.admit(command, service=SERVICE)
     if isinstance(ticket, Response):
         raise _refusal(ticket)
-    refused = await guard.intend(ticket) if ticket.writes else None
+    refused = (await guard.intend(ticket) or guard.reconsider(ticket)) if ticket.writes else None
     if refused is not None:
         raise _refusal(refused)
     try:
@@ -81,6 +82,7 @@ def _command(operation: Operation, request: Request, body: bytes) -> Command:
         peer_of(request.scope),
         (SERVICE,),
         request_id=request_id_of(request.scope),
+        size=len(body),
     )
 
 
@@ -88,6 +90,9 @@ async def _perform(
     guard: Guard, ticket: Ticket, operation: Operation, controller: Controller, request: Request
 ) -> Answer:
     """What the operation answers, with its secrets masked for whoever may not read them."""
+    if operation.perform is create and ticket.policy is not None:
+        name = request.path_params["instance_name"]
+        return await create(controller, request, functools.partial(_restored, guard, controller, name))
     if guard.shows_all(ticket):
         return await operation.perform(controller, request)
     file = request.path_params.get("file_name")
@@ -97,6 +102,31 @@ async def _perform(
     if file is None and answer.media_type == JSON_TYPE and answer.body:
         return _masked(guard, bytes(answer.body), answer.status_code)
     return answer
+
+
+def _restored(guard: Guard, controller: Controller, instance: str, configuration: bytes) -> bytes:
+    """A configuration that is sent, with the secrets of the one that is there in the places of their masks.
+
+    Raises:
+        Refusal: it is not clear which secret a mask stands for.
+    """
+    sent = Command("instance-create", msgspec.Raw(configuration))
+    try:
+        whole = guard.restored(sent, _held(controller, instance))
+    except ArgumentError as error:
+        raise Refusal(400, error.text) from error
+    return configuration if whole is sent else msgspec.json.encode(whole.arguments)
+
+
+def _held(controller: Controller, instance: str) -> JSON:
+    """The configuration that is there; None where there is none that can be looked into."""
+    try:
+        with os.fdopen(controller.instance(instance).folder.open(CONFIGURATION), "rb") as opened:
+            content = opened.read(_MASKED_LIMIT + 1)
+        held: JSON = msgspec.json.decode(content) if len(content) <= _MASKED_LIMIT else None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return held
 
 
 def _masked_file(guard: Guard, controller: Controller, instance: str, file: str) -> Answer:

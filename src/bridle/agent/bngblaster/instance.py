@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -92,17 +92,20 @@ class Instance:
 
     # What is done with it.
 
-    async def create(self, configuration: bytes) -> bool:
-        """Give it a configuration; whether it is a new one.
+    async def create(self, configuration: bytes, complete: Callable[[bytes], bytes] | None = None) -> bool:
+        """Give it a configuration; whether it is a new one. ``complete`` makes what is kept of what was sent,
+        while nobody else changes what is there.
 
         Raises:
-            Refusal: it runs, or the configuration cannot be written.
+            Refusal: it runs, the configuration cannot be written, or ``complete`` refuses it.
         """
         async with self._turn:
             if self.runs:
                 # As text, alone of its kind: so it is in the original.
                 raise Refusal(412, "instance is running", plain=True)
             new = not self.folder.exists
+            if complete is not None:
+                configuration = complete(configuration)
             try:
                 self.folder.create()
                 self.folder.write(CONFIGURATION, configuration)

@@ -26,7 +26,7 @@ from bridle.agent.bngblaster.start import StartRequest
 from bridle.core.messages import JSON
 from bridle.wire.prometheus_text import CONTENT_TYPE
 
-__all__ = ["DESCRIPTION", "OPERATIONS", "SERVICE", "CommandRequest", "Operation", "answer_json"]
+__all__ = ["DESCRIPTION", "OPERATIONS", "SERVICE", "CommandRequest", "Operation", "answer_json", "create"]
 
 JSON_TYPE = "application/json"
 SERVICE = "bngblaster-controller"
@@ -117,12 +117,19 @@ async def _status(controller: Controller, request: Request) -> Response:
     return answer_json({"status": "started" if instance.runs else "stopped"})
 
 
-async def _create(controller: Controller, request: Request) -> Response:
+async def create(
+    controller: Controller, request: Request, complete: Callable[[bytes], bytes] | None = None
+) -> Response:
+    """Make an instance, or give one another configuration: of what was sent, what ``complete`` makes of it.
+
+    Raises:
+        Refusal: it cannot be made.
+    """
     instance = _instance(controller, request)
     configuration = await request.body()
     if not configuration:
         raise Refusal(400, "body not readable", plain=True)
-    return Response(status_code=201 if await instance.create(configuration) else 204)
+    return Response(status_code=201 if await instance.create(configuration, complete) else 204)
 
 
 async def _delete(controller: Controller, request: Request) -> Response:
@@ -267,7 +274,7 @@ OPERATIONS: Sequence[Operation] = (
         name="create",
         command="instance-create",
         summary="Create an instance, or give it another configuration. What a run has left is removed.",
-        perform=_create,
+        perform=create,
         writes=True,
         body=(JSON_TYPE, "The configuration, as bngblaster reads it; it is looked at by the start."),
         success=(201, "It is new; 204 where there was one.", ""),

@@ -11,6 +11,7 @@ import errno
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from bridle.core.messages import Command, Event, Peer, Response
 from bridle.core.results import Result
@@ -23,11 +24,33 @@ from bridle.net.libqb.trust import Admission, Choice, Rights, cluster_client, cl
 from bridle.net.stream import CANCELLED, QUEUE_LIMIT, Door, Execute, response_of
 from bridle.net.timed import GRACE
 from bridle.wire.libqb import DEFAULT_MESSAGE, Channel, Transport
-from bridle.wire.libqb_dialect import LibqbDialect, LibqbMessage, Outgoing
+from bridle.wire.libqb_dialect import LibqbDialect, LibqbMessage, Outgoing, Subscription
 
-__all__ = ["LibqbConversation", "LibqbListener"]
+__all__ = ["EventGate", "LibqbConversation", "LibqbListener"]
 
 _log = logging.getLogger("bridle.net.libqb")
+
+
+class EventGate(Protocol):
+    """Who may be told of events, and of what in them."""
+
+    def subscribe(self, command: Command, /) -> Response:
+        """Decide about the command that stands for a subscription: success, or the refusal."""
+        ...
+
+    def shown(self, event: Event, peer: Peer, /) -> Event | None:
+        """What a peer that has subscribed is told of an event; None: nothing."""
+        ...
+
+
+class _OpenGate:
+    """Everybody may be told of everything."""
+
+    def subscribe(self, command: Command, /) -> Response:
+        return Response()
+
+    def shown(self, event: Event, peer: Peer, /) -> Event | None:
+        return event
 
 
 class LibqbListener:
@@ -39,6 +62,7 @@ class LibqbListener:
         converse: Callable[[Peer], LibqbDialect],
         execute: Execute,
         *,
+        gate: EventGate | None = None,
         transport: Transport | Choice = Transport.SHM,
         admit: Admission = cluster_client,
         rights: Rights = cluster_rights,
@@ -47,13 +71,15 @@ class LibqbListener:
         backlog: int = BACKLOG,
         places: Places = PLACES,
     ) -> None:
-        """``converse`` begins a conversation with a client; the others are those of :class:`LibqbServer`.
+        """``converse`` begins a conversation with a client; ``gate`` decides who is told of events,
+        without it whoever asks is; the others are those of :class:`LibqbServer`.
 
         Raises:
             EndpointError: the name cannot be one.
         """
         self.converse = converse
         self.execute = execute
+        self.gate: EventGate = gate or _OpenGate()
         # In the order in which they came.
         self.connections: dict[LibqbConversation, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,7 +122,7 @@ class LibqbListener:
         self._server.start()
 
     def notify(self, event: Event) -> None:
-        """Tell the clients that asked for it of an event."""
+        """Tell the clients that asked for it and may know of an event."""
         for conversation in tuple(self.connections):
             conversation.notify(event)
 
@@ -129,6 +155,7 @@ class LibqbConversation:
         self._queue: deque[LibqbMessage] = deque()
         self._task: asyncio.Task[None] | None = None
         self._retiring = False
+        self._subscribed = False
 
     def request_received(self, message: bytes) -> None:
         """Execute what a request comes to, now or behind what is being worked on."""
@@ -149,6 +176,9 @@ class LibqbConversation:
             message = queue.popleft()
             if isinstance(message, Outgoing):
                 self._send((message,))
+                continue
+            if isinstance(message, Subscription):
+                self._subscribe(message.command)
                 continue
             try:
                 outcome = execute(message)
@@ -191,10 +221,19 @@ class LibqbConversation:
             _log.error("nor can the error in its place", exc_info=error)
             self.connection.abort(LibqbError(errno.EIO, "an answer cannot be written"))
 
+    def _subscribe(self, command: Command) -> None:
+        response = self._listener.gate.subscribe(command)
+        self._subscribed = self._subscribed or not response.result
+        self._answer(command, response)
+
     def notify(self, event: Event) -> None:
-        """Tell the client of an event."""
+        """Tell the client of an event, where it may know of it. That is decided for each event: roles
+        change."""
+        shown = self._listener.gate.shown(event, self.connection.peer) if self._subscribed else None
+        if shown is None:
+            return
         try:
-            self._send(self._dialect.notify(event))
+            self._send(self._dialect.notify(shown))
         except LibqbError as error:
             if error.errno != errno.EMSGSIZE:
                 raise
