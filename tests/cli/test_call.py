@@ -84,6 +84,7 @@ def test_arguments_may_come_from_standard_input_or_a_file(kettle: EmbeddedDaemon
 
 def test_a_path_alone_is_a_unix_socket(kettle: EmbeddedDaemon) -> None:
     assert command_line("call", kettle.socket, "repeat", "1").returncode == 0
+    assert command_line("call", os.path.relpath(kettle.socket), "repeat", "1").returncode == 0
 
 
 def test_options_may_stand_anywhere_before_the_double_dash(kettle: EmbeddedDaemon) -> None:
@@ -134,6 +135,7 @@ def test_an_agent_answers_for_itself_without_a_service(front: Agent) -> None:
         ([], "Missing argument 'ENDPOINT'"),
         (["unix:/tmp/s"], "Missing argument 'COMMAND'"),
         (["nonsense", "x"], "endpoint 'nonsense' is not TRANSPORT:ADDRESS"),
+        (["t.sock", "x"], "did you mean unix:t.sock?"),
         (
             ["udp:127.0.0.1:1", "x"],
             "cannot connect to 'udp:127.0.0.1:1': kea travels on unix, tcp, http, https",

@@ -74,6 +74,7 @@ def test_a_daemon_that_cannot_be_one_is_said_in_one_line(short_path: Path) -> No
     ("endpoint", "says"),
     [
         ("nonsense", "endpoint 'nonsense' is not TRANSPORT:ADDRESS"),
+        ("k.sock", "did you mean unix:k.sock?"),
         ("unix:/no/such/folder/s", "No such file or directory"),
         ("udp:127.0.0.1:1", "cannot listen on 'udp:127.0.0.1:1': kea travels on"),
         ("https://127.0.0.1:1", "needs certificates"),
@@ -109,6 +110,14 @@ def test_it_listens_on_every_endpoint_and_tells_where(short_path: Path) -> None:
         assert daemon.stderr.splitlines()[:3] == [
             f"Kettle: listening on {endpoint}" for endpoint in (daemon.endpoint, *extra)
         ]
+
+
+def test_a_path_alone_is_a_unix_socket(short_path: Path) -> None:
+    paths = [f"{short_path}/second.sock", f"{short_path}/third.sock?mode=0600"]
+    with EmbeddedDaemon(KETTLE, short_path, endpoints=paths) as daemon:
+        assert ask(short_path / "second.sock", "repeat", [1])["arguments"] == 1
+        assert (short_path / "third.sock").stat().st_mode & 0o777 == 0o600
+        assert f"Kettle: listening on unix:{short_path}/second.sock" in daemon.stderr
 
 
 def test_a_port_that_the_system_chose_is_told(short_path: Path) -> None:

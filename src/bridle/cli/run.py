@@ -13,7 +13,8 @@ import click
 from bridle.cli.failure import Failure
 from bridle.cli.listening import allow_unauthenticated_option
 from bridle.cli.logs import log_to_stderr
-from bridle.core.errors import BridleError
+from bridle.client.calls import spelled_out
+from bridle.core.errors import BridleError, EndpointError
 from bridle.core.results import ExitStatus
 from bridle.daemon.daemon import Daemon
 from bridle.daemon.running import Running, run
@@ -75,6 +76,11 @@ def command(
         raise Failure(str(error), ExitStatus.ERROR) from error
     if not endpoints and file is None and socket is None and name != "cluster":
         raise click.UsageError("nobody could reach it: name an ENDPOINT, or a configuration file with -c")
+    try:
+        endpoints = tuple(map(spelled_out, endpoints))
+    except EndpointError as error:
+        click.echo(f"{daemon.root}: {error}", err=True)
+        return ExitStatus.ERROR
     if socket is not None:
         endpoints = (*endpoints, f"bngblaster+unix:{socket}")
     run(
