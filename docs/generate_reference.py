@@ -51,10 +51,16 @@ def members(cls: type) -> list[tuple[str, object]]:
     return found
 
 
+def documentation(value: object) -> str:
+    """A docstring, where references to names are code as the rest is: the page knows no roles."""
+    text = inspect.getdoc(value) or ""
+    return re.sub(r":[a-z]+:`~?([^`]+)`", r"`\1`", text)
+
+
 def describe(name: str, value: object) -> list[str]:
     """The section of one public name."""
     lines = [f"## `{name}`", ""]
-    doc = inspect.getdoc(value) or ""
+    doc = documentation(value)
     if not inspect.isclass(value) and not inspect.isroutine(value):
         return [*lines, ALIASES[name], ""]
     if isinstance(value, type) and issubclass(value, enum.Enum):
@@ -63,7 +69,7 @@ def describe(name: str, value: object) -> list[str]:
     lines += ["```python", signature(name.rpartition(".")[2], value), "```", "", doc, ""]
     if inspect.isclass(value):
         for member_name, member in members(value):
-            text = inspect.getdoc(member) or ""
+            text = documentation(member)
             if not text:
                 continue
             shown = member_name if isinstance(member, property) else signature(member_name, member)

@@ -182,7 +182,25 @@ IN_AGENT = {
     ),
     "type": (
         '"control-sockets": {\n"a": { "socket-type": "tcp" } }',
-        "Invalid 'socket-type' parameter value tcp ({f}:2.23-27)",
+        (
+            "Invalid 'socket-type' parameter value tcp; "
+            "known are unix, http, https, binrpc, fifo, bngblaster, pacemaker ({f}:2.23-27)"
+        ),
+    ),
+    "plugin's file": (
+        '"hooks-libraries": [\n{ "library": "/no/such.py" } ]',
+        "plugin '/no/such.py' cannot be imported: FileNotFoundError: no such file: /no/such.py ({f}:2.14-26)",
+    ),
+    "plugin's module": (
+        '"hooks-libraries": [\n{ "library": "no_such_package.plugin" } ]',
+        (
+            "plugin 'no_such_package.plugin' cannot be imported: ModuleNotFoundError: No module named "
+            "'no_such_package' ({f}:2.14-37)"
+        ),
+    ),
+    "severity": (
+        '"loggers": [\n{ "name": "a", "severity": "LOUD" } ]',
+        "unknown severity 'LOUD': there are FATAL, ERROR, WARN, INFO, DEBUG, NONE ({f}:2.28-33)",
     ),
     "endpoint": (
         '"control-sockets": {\n"a": { "endpoint": "udp:127.0.0.1:1" } }',
@@ -381,12 +399,14 @@ def test_a_password_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "can't open file '/no/such': No such file or directory" in ended.stderr
 
 
-def test_plugins_are_those_that_the_file_names() -> None:
-    library: dict[str, bridle.JSON] = {"library": "a.py", "parameters": {"x": [1]}, "comment": "mine"}
-    document = Document({"Control-agent": {"hooks-libraries": [library, {"library": "b"}]}})
+def test_plugins_are_those_that_the_file_names(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("1 / 0  # nobody runs it")
+    library: dict[str, bridle.JSON] = {"library": str(file), "parameters": {"x": [1]}, "comment": "mine"}
+    document = Document({"Control-agent": {"hooks-libraries": [library, {"library": "colorsys"}]}})
     assert read_settings(document).plugins == (
-        PluginSettings("a.py", {"x": [1]}),
-        PluginSettings("b"),
+        PluginSettings(str(file), {"x": [1]}),
+        PluginSettings("colorsys"),
     )
 
 

@@ -47,6 +47,53 @@ def test_a_check_opens_nothing(tmp_path: Path) -> None:
         assert ended.stdout == f"{file}: the configuration can be used\n"
 
 
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        (
+            '"access": { "audit": {\n"file": "/no/such/audit.log" } }',
+            "audit: the folder '/no/such' of 'file' does not exist ({f}:2.9-28)",
+        ),
+        (
+            '"hooks-libraries": [ {\n"library": "/no/p.py" } ]',
+            "plugin '/no/p.py' cannot be imported: FileNotFoundError: no such file: /no/p.py ({f}:2.12-21)",
+        ),
+        (
+            '"loggers": [ { "name": "a",\n"severity": "LOUD" } ]',
+            "unknown severity 'LOUD': there are FATAL, ERROR, WARN, INFO, DEBUG, NONE ({f}:2.13-18)",
+        ),
+    ],
+)
+def test_a_check_refuses_what_a_start_would(tmp_path: Path, members: str, says: str) -> None:
+    file = tmp_path / "agent.conf"
+    file.write_text(f'{{ "Control-agent": {{ "http-port": {free_port()}, {members} }} }}')
+    for option in ("-t", "-c"):
+        ended = command_line("agent", option, file)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert says.replace("{f}", str(file)) in ended.stderr
+    assert list(tmp_path.iterdir()) == [file], "nothing is made"
+
+
+def test_a_check_makes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "agent.conf"
+    audit = tmp_path / "audit.log"
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text("raise RuntimeError('nobody runs it')")
+    file.write_text(
+        json.dumps(
+            {
+                "Control-agent": {
+                    "access": {"audit": {"file": str(audit)}},
+                    "hooks-libraries": [{"library": str(plugin)}],
+                }
+            }
+        )
+    )
+    ended = command_line("agent", "-t", file)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert not audit.exists()
+
+
 def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
     with Agent(tmp_path, {}) as running:
         ended = command_line("agent", "-c", written(tmp_path, running.port))

@@ -80,6 +80,47 @@ def test_arguments_may_come_from_standard_input(monkeypatch: pytest.MonkeyPatch)
     assert parse_arguments(["-"]) == ["é"]
 
 
+COMMENTED = """// Kettle
+{ # the whole
+  "Kettle": { /* a
+  label */ "label": "é",
+    <?include "more.json"?>
+  },
+}
+"""
+
+
+def test_a_file_may_have_comments_and_includes(tmp_path: Path) -> None:
+    (tmp_path / "new.json").write_text(COMMENTED)
+    (tmp_path / "more.json").write_text('"volume": 2 # litres\n')
+    assert parse_arguments([f"@{tmp_path}/new.json"]) == {"Kettle": {"label": "é", "volume": 2}}
+    (tmp_path / "list.json").write_text("# positional\n[1, 2] // two\n")
+    assert parse_arguments([f"@{tmp_path}/list.json"]) == [1, 2]
+
+
+def test_standard_input_may_have_comments_and_includes_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more.json").write_text('"volume": 2')
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(COMMENTED.encode())))
+    assert parse_arguments(["-"]) == {"Kettle": {"label": "é", "volume": 2}}
+
+
+def test_what_is_wrong_in_a_file_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "new.json").write_text("{ # comment\n  label: 1\n}")
+    with pytest.raises(click.UsageError, match=f"not JSON: {tmp_path}/new.json:2.3"):
+        parse_arguments([f"@{tmp_path}/new.json"])
+    (tmp_path / "new.json").write_text('{ <?include "none.json"?> }')
+    with pytest.raises(click.UsageError, match=r"new\.json:1\.3-23: Can.t open include file none\.json"):
+        parse_arguments([f"@{tmp_path}/new.json"])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"[1,\n 2")))
+    with pytest.raises(click.UsageError, match=r"not JSON: <stdin>:2\.3"):
+        parse_arguments(["-"])
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from bridle.access.tokens import TokenFile
 from tests.support.bridle import COMMAND_SECONDS, Agent, EmbeddedDaemon, bridle_environment, command_line
 from tests.support.kea import JSON, listener, post, replying
 from tests.support.programs import free_port, short_directory
@@ -45,6 +46,29 @@ def saying(folder: Path, answer: bytes) -> Iterator[str]:
     """The endpoint of a daemon that answers everything the same."""
     with listener(folder / "s", replying(answer)):
         yield f"unix:{folder}/s"
+
+
+@contextlib.contextmanager
+def answering(reply: bytes) -> Iterator[str]:
+    """The endpoint of a TCP server that sends every client the same and hangs up."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # it is closed
+            while True:
+                channel, _ = server.accept()
+                with channel:
+                    channel.settimeout(COMMAND_SECONDS)
+                    channel.recv(65536)
+                    channel.sendall(reply)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(COMMAND_SECONDS)
 
 
 # Arguments.
@@ -84,6 +108,7 @@ def test_arguments_may_come_from_standard_input_or_a_file(kettle: EmbeddedDaemon
 
 def test_a_path_alone_is_a_unix_socket(kettle: EmbeddedDaemon) -> None:
     assert command_line("call", kettle.socket, "repeat", "1").returncode == 0
+    assert command_line("call", os.path.relpath(kettle.socket), "repeat", "1").returncode == 0
 
 
 def test_options_may_stand_anywhere_before_the_double_dash(kettle: EmbeddedDaemon) -> None:
@@ -134,6 +159,7 @@ def test_an_agent_answers_for_itself_without_a_service(front: Agent) -> None:
         ([], "Missing argument 'ENDPOINT'"),
         (["unix:/tmp/s"], "Missing argument 'COMMAND'"),
         (["nonsense", "x"], "endpoint 'nonsense' is not TRANSPORT:ADDRESS"),
+        (["t.sock", "x"], "did you mean unix:t.sock?"),
         (
             ["udp:127.0.0.1:1", "x"],
             "cannot connect to 'udp:127.0.0.1:1': kea travels on unix, tcp, http, https",
@@ -152,6 +178,10 @@ def test_an_agent_answers_for_itself_without_a_service(front: Agent) -> None:
         (["unix:/tmp/s", "x", "--timeout", "nan"], "nan is not more than 0"),
         (["unix:/tmp/s", "x", "--timeout", "inf"], "inf is not more than 0"),
         (["http://127.0.0.1:1", "x", "--user", "a", "--password-file", "/no"], "cannot read the password"),
+        (["http://127.0.0.1:1", "x", "--token-file", "/no"], "cannot read the token"),
+        (["http://127.0.0.1:1", "x", "--token-file", "/dev/null"], "the first line is empty, and no token"),
+        (["http://127.0.0.1:1", "x", "--token-file", __file__], "a bearer token has letters"),
+        (["http://127.0.0.1:1", "x", "--token-file", "/no", "--user", "amy"], "not both"),
         (["https://127.0.0.1:1", "x", "--ca", "/no/such"], "load of CA file '/no/such' failed"),
         (["https://127.0.0.1:1", "x", "--cert", "/no/such"], "load of cert file '/no/such' failed"),
     ],
@@ -348,8 +378,12 @@ def on_terminal(*words: str, typed: str = "") -> str:
 def locked() -> Iterator[Agent]:
     """An agent that asks for a password."""
     clients: JSON = [{"user": "amy", "password": "pâss"}]
-    with short_directory() as folder, Agent(folder, {}, {"authentication": {"clients": clients}}) as agent:
-        yield agent
+    with short_directory() as folder:
+        tokens = folder / "tokens.json"
+        (folder / "token").write_text(TokenFile(tokens).create("ci"))
+        settings: dict[str, JSON] = {"authentication": {"clients": clients, "tokens": str(tokens)}}
+        with Agent(folder, {}, settings) as agent:
+            yield agent
 
 
 def test_a_password_comes_from_a_file_or_from_the_url(locked: Agent, tmp_path: Path) -> None:
@@ -364,6 +398,42 @@ def test_a_password_comes_from_a_file_or_from_the_url(locked: Agent, tmp_path: P
     assert json.loads(ended.stdout) == {"result": 1, "text": "Unauthorized (HTTP 401)"}
     file.write_text("wrong")
     assert command_line(*words, "--user", "amy", "--password-file", file).returncode == 1
+
+
+def test_a_token_comes_from_a_file(locked: Agent) -> None:
+    file = locked.directory / "token"
+    ended = command_line("call", locked.endpoint, "version-get", "--token-file", file)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    ended = command_line("shell", locked.endpoint, "--token-file", file, stdin="version-get\n")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", [["call", "version-get"], ["shell"]])
+def test_who_is_not_known_is_told_how_to_say_who_asks(
+    locked: Agent, tmp_path: Path, words: list[str]
+) -> None:
+    name, *command = words
+    ended = command_line(name, locked.endpoint, *command, stdin="version-get\n")
+    assert ended.stderr == (
+        "bridle: the server asks who you are: --user NAME, with --password-file FILE, or --token-file FILE\n"
+    )
+    assert json.loads(ended.stdout)["text"] == "Unauthorized (HTTP 401)"
+    (tmp_path / "wrong").write_text("wrong")
+    who = ["--user", "amy", "--password-file", str(tmp_path / "wrong")]
+    ended = command_line(name, locked.endpoint, *command, *who, stdin="version-get\n")
+    assert ended.stderr == "bridle: the server does not know this user, or the password is another\n"
+    ended = command_line(
+        name, locked.endpoint, *command, "--token-file", tmp_path / "wrong", stdin="version-get\n"
+    )
+    assert ended.stderr == "bridle: the server does not know this token: revoked, or past its time?\n"
+
+
+def test_who_asks_too_much_is_told_how_long_to_wait() -> None:
+    reply = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
+    with answering(reply) as endpoint:
+        ended = command_line("call", endpoint, "x")
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["text"] == "HTTP 429, try again after 7 s"
 
 
 def test_a_password_is_asked_for_on_a_terminal_and_not_shown(locked: Agent) -> None:
@@ -411,7 +481,31 @@ def test_certificates_are_named_by_options(short_path: Path) -> None:
         ended = command_line(*words, "--cert", cert, "--key", key)
         assert ended.returncode == UNAVAILABLE
         assert "certificate verify failed" in ended.stderr
-        assert command_line(*words, "--ca", ca).returncode == UNAVAILABLE
+        assert ended.stderr.endswith("; whom to trust is said with --ca FILE\n")
+        ended = command_line(*words, "--ca", ca)
+        assert ended.returncode == UNAVAILABLE
+        assert ended.stderr.endswith("; if it asks for a certificate: --cert FILE --key FILE\n")
+        ended = command_line(*words, "--ca", ca, "--cert", cert)
+        assert ended.returncode == USAGE
+        assert ended.stderr == f"bridle: there is no private key in {cert}: name its file with --key\n"
+        ended = command_line(*words, "--ca", ca, "--key", key)
+        assert (ended.returncode, "--cert" in ended.stderr) == (USAGE, True)
+        for endpoint in (f"http://127.0.0.1:{agent.port}", f"tcp:127.0.0.1:{agent.port}"):
+            ended = command_line("call", endpoint, "version-get")
+            assert ended.returncode == UNAVAILABLE
+            assert "; if it speaks TLS: " in ended.stderr
+            assert "--ca FILE" in ended.stderr
+            shell = command_line("shell", endpoint, stdin="version-get\n")
+            assert shell.stderr == ended.stderr
+
+
+def test_a_server_that_speaks_no_tls_is_told(front: Agent, short_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(short_path / "ca.pem"))
+    words = ["call", f"https://127.0.0.1:{front.port}", "version-get", "--ca", short_path / "ca.pem"]
+    ended = command_line(*words)
+    assert ended.returncode == UNAVAILABLE
+    assert ended.stderr.endswith("; it seems to speak no TLS\n")
 
 
 # What it costs.

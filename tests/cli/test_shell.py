@@ -512,6 +512,14 @@ class TestWithoutTerminal:
         assert [first["result"], second["result"], third["result"]] == [0, 2, 1]
         assert "unable to forward" in str(third["text"])
 
+    def test_a_service_that_there_is_not_is_refused_and_nothing_changes(self, agent: Agent) -> None:
+        lines = "use dhcp9\ntemperature-get\n"
+        completed = shell(agent.endpoint, "--service", "thermostat", stdin=lines)
+
+        assert completed.returncode == USAGE
+        assert completed.stderr == "bridle: there is no service 'dhcp9'; there are gone, thermostat\n"
+        assert answers(completed.stdout)[0]["result"] == 0
+
     @pytest.mark.parametrize(
         "answer", [b"nonsense", b'{ "result": 0, "arguments": ' + b"[" * 5000 + b"]" * 5000 + b" }"]
     )

@@ -90,6 +90,13 @@ def test_what_cannot_be_done_is_said(path: Path, words: list[str], says: str) ->
     assert path.read_bytes() == before
 
 
+def test_a_file_that_is_not_there_is_not_an_empty_one(path: Path) -> None:
+    ended = command_line("token", "list", path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"bridle: there is no file '{path}'\n"
+    assert not path.exists()
+
+
 def test_a_file_that_others_can_read_is_refused(path: Path) -> None:
     made(path, "ci")
     path.chmod(0o644)

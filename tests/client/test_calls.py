@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bridle import JSON, Command, CommandError, CommandManager, Response
 from bridle.access.basic import BasicAuthentication
+from bridle.access.tokens import TokenFile, Tokens
 from bridle.server import HttpSettings
 from tests.client.conftest import Connect, on_http, on_ports
 from tests.support.servers import Site, Step, answer, signal, take, until_it_leaves
@@ -321,6 +324,28 @@ def test_credentials_that_are_given_win_over_those_of_the_url(
     with site.served(manager, guarded) as endpoint:
         url = endpoint.replace("//", "//guest:other@")
         assert connect(url, user="admin", password="s3cr3t:é/@").call("add", [1]) == 11
+
+
+@on_http
+def test_a_token_is_sent(site: Site, connect: Connect, manager: CommandManager, tmp_path: Path) -> None:
+    token = TokenFile(tmp_path / "tokens").create("ci")
+    authentication = BasicAuthentication("realm", {}, tokens=Tokens(tmp_path / "tokens"))
+    settings = HttpSettings(tls=site.server_tls, authentication=authentication)
+    with site.served(manager, settings) as endpoint:
+        client = connect(endpoint, token=token)
+        assert [client.call("add", [number]) for number in range(3)] == [10, 11, 12]
+        url = endpoint.replace("://", "://guest:other@")
+        assert connect(url, token=token).call("add", [1]) == 11, "the URL's user counts only without one"
+        with pytest.raises(CommandError, match="HTTP 401") as caught:
+            connect(endpoint, token=f"{token[:-1]}~").call("add", [1])
+    assert token[:-1] not in str(caught.value)
+
+
+@on_http
+@pytest.mark.parametrize("credentials", [{"user": "u", "token": "t"}, {"token": "a b"}, {"token": "a\nb"}])
+def test_credentials_that_can_be_none_are_refused(connect: Connect, credentials: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="token"):
+        connect("http://127.0.0.1:1", **credentials)
 
 
 @on_http

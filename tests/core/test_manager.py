@@ -639,6 +639,16 @@ def test_a_definition_tells_name_access_help_arguments_and_result(manager: Comma
     }
 
 
+def test_help_is_told_without_the_markup_of_docstrings(manager: CommandManager) -> None:
+    def mend(name: str) -> None:
+        """Mend what is ``Stopped``, as :func:`bridle.mend` and :class:`~bridle.Daemon` do."""
+
+    manager.register_command("mend", mend)
+    definition = manager.definition("mend")
+    assert definition is not None
+    assert definition.help == "Mend what is 'Stopped', as 'bridle.mend' and 'bridle.Daemon' do."
+
+
 def test_a_definition_without_help_and_without_checks_says_so() -> None:
     def handler(command: Command) -> None:
         raise AssertionError

@@ -118,6 +118,13 @@ def test_sighup_without_a_file_is_logged(short_path: Path) -> None:
         ('{ "Kettle": ', "syntax error, unexpected end of file"),
         ('{ "Kettle": { "control-socket": {} } }', "Mandatory 'socket-type' parameter missing"),
         (
+            '{ "Kettle": { "control-socket": { "socket-type": "unxi" } } }',
+            (
+                "Invalid 'socket-type' parameter value unxi; "
+                "known are unix, http, https, binrpc, fifo, bngblaster, pacemaker ("
+            ),
+        ),
+        (
             '{ "Kettle": { "control-socket": { "socket-type": "unix", "socket-name": "/no/such/s" } } }',
             "cannot create socket lockfile, /no/such/s.lock, : No such file or directory",
         ),

@@ -48,6 +48,7 @@ REALM = "kea-control-agent"
 # The service that stands for all of Pacemaker's daemons.
 _ALL_DAEMONS = "pacemaker"
 
+_TYPES = ("unix", "http", "https", "binrpc", "fifo", "bngblaster", "pacemaker")
 _TLS: Grammar = {"trust-anchor": str, "cert-file": str, "key-file": str}
 _AGENT: Grammar = {
     "http-host": str,
@@ -102,6 +103,8 @@ _LOGGER: Grammar = {
     "output-options": list,
     **EXTRA,
 }
+# Kea's names of how grave a message is.
+_SEVERITIES = ("FATAL", "ERROR", "WARN", "INFO", "DEBUG", "NONE")
 _OUTPUT: Grammar = {"output": str, "flush": bool, "maxsize": int, "maxver": int, "pattern": str}
 _DEFAULTS: dict[str, JSON] = {"http-host": "127.0.0.1", "http-port": 8000}
 
@@ -226,7 +229,8 @@ class _Reader:
                 user=str(service.get("user", "")),
                 password=str(service.get("password", "")),
             )
-        raise self._document.error(f"Invalid 'socket-type' parameter value {kind}", [*path, "socket-type"])
+        text = f"Invalid 'socket-type' parameter value {kind}; known are {', '.join(_TYPES)}"
+        raise self._document.error(text, [*path, "socket-type"])
 
     def _http_unix(self, service: Mapping[str, JSON], path: list[str | int]) -> Endpoint:
         for key in ("socket-address", "socket-port", *_TLS):
@@ -288,6 +292,10 @@ class _Reader:
         for index, item in enumerate(self._list(agent, "loggers")):
             path: list[str | int] = [ROOT, "loggers", index]
             logger = self._members(item, _LOGGER, "loggers", path)
+            severity = str(logger.get("severity", "INFO"))
+            if severity.upper() not in _SEVERITIES:
+                text = f"unknown severity '{severity}': there are {', '.join(_SEVERITIES)}"
+                raise self._document.error(text, [*path, "severity"])
             for key in ("output_options", "output-options"):
                 for number, output in enumerate(self._list(logger, key)):
                     self._members(output, _OUTPUT, key, [*path, key, number])

@@ -21,7 +21,8 @@ def parse_arguments(words: Sequence[str]) -> JSON:
     """Read the words after a command's name; None when there are none.
 
     ``key=value`` words are named arguments. A single word that begins with ``{`` or ``[`` is JSON,
-    ``@FILE`` is JSON in a file, ``-`` JSON on standard input. Anything else is positional arguments.
+    ``@FILE`` is JSON in a file, ``-`` JSON on standard input: with comments and includes, as configuration
+    files have them. Anything else is positional arguments.
 
     Raises:
         click.UsageError: they are mixed, or the JSON is none.
@@ -66,16 +67,31 @@ def parse_value(text: str) -> JSON:
 
 
 def _parse_json(word: str) -> JSON:
+    if word != "-" and not word.startswith("@"):
+        try:
+            return cast(JSON, msgspec.json.decode(word))
+        except msgspec.DecodeError as error:
+            raise click.UsageError(f"the arguments are not JSON: {error}") from error
     try:
         if word == "-":
-            text = sys.stdin.buffer.read()
-        elif word.startswith("@"):
-            with open(word[1:], "rb") as file:  # noqa: PTH123 - pathlib takes longer to load than the call
-                text = file.read()
-        else:
-            text = word.encode()
-        return cast(JSON, msgspec.json.decode(text))
+            return _read_json(sys.stdin.buffer.read(), "<stdin>")
+        with open(word[1:], "rb") as file:  # noqa: PTH123 - pathlib takes longer to load than the call
+            content = file.read()
+        return _read_json(content, word[1:])
     except OSError as error:
-        raise click.UsageError(f"cannot read {word[1:]}: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"cannot read {error.filename or word[1:]}: {error.strerror}") from error
+
+
+def _read_json(content: bytes, name: str) -> JSON:
+    """JSON, or what a configuration file may hold besides: comments, includes, commas too many."""
+    try:
+        return cast(JSON, msgspec.json.decode(content))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Loaded only here: most files are plain JSON.
+        from bridle.core.errors import ConfigurationError
+        from bridle.daemon.document import include_file
+        from bridle.wire.configuration_text import parse_json
+    try:
+        return parse_json(content.decode("utf-8", "surrogateescape"), name=name, include=include_file)
+    except ConfigurationError as error:
         raise click.UsageError(f"the arguments are not JSON: {error}") from error

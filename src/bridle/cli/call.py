@@ -9,7 +9,8 @@ import click
 
 from bridle.cli.arguments import check_text, parse_arguments
 from bridle.cli.connection import connection_options, open_client
-from bridle.cli.failure import failure_of
+from bridle.cli.failure import failure_of, tell
+from bridle.cli.hints import Given
 from bridle.cli.rendering import print_answers
 from bridle.core.errors import BridleError, RemoteProtocolError
 from bridle.core.messages import Response
@@ -50,6 +51,7 @@ def command(
     timeout: float,
     user: str | None,
     password_file: str | None,
+    token_file: str | None,
     ca: str | None,
     cert: str | None,
     key: str | None,
@@ -72,8 +74,16 @@ def command(
         check_text(word)
     body = parse_arguments([word.removeprefix(_GUARD) for word in arguments])
     client = open_client(
-        endpoint, timeout=timeout, user=user, password_file=password_file, ca=ca, cert=cert, key=key
+        endpoint,
+        timeout=timeout,
+        user=user,
+        password_file=password_file,
+        token_file=token_file,
+        ca=ca,
+        cert=cert,
+        key=key,
     )
+    given = Given(bool(user), token_file is not None, bool(ca or cert), bool(cert))
     with client:
         try:
             if services:
@@ -81,8 +91,11 @@ def command(
             else:
                 responses = [client.execute(name, body)]
         except BridleError as error:
-            raise failure_of(error) from error
+            raise failure_of(error, given.hint_of_error(error, client.endpoint)) from error
     print_answers(responses, services, as_json=as_json)
+    hint = given.hint_of_answers(responses, client.endpoint)
+    if hint:
+        tell(hint)
     return max((row(response.result).exit for response in responses), default=0)
 
 

@@ -10,7 +10,7 @@ import click
 from bridle.cli.failure import Failure, failure_of
 from bridle.client import TIMEOUT, connect
 from bridle.client.blocking import Client
-from bridle.core.errors import BridleError
+from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.results import ExitStatus
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def connection_options(function: F) -> F:
         click.option("--cert", metavar="FILE", help="A client certificate, for https and TLS."),
         click.option("--ca", metavar="FILE", help="Whom to trust, for https and TLS: a file or a folder."),
         click.option("--password-file", metavar="FILE", help="A file whose first line is the password."),
+        click.option("--token-file", metavar="FILE", help="A file whose first line is a bearer token."),
         click.option("--user", metavar="NAME", help="The user of Basic authentication."),
         click.option(
             "--timeout",
@@ -57,31 +58,50 @@ def open_client(
     timeout: float,
     user: str | None,
     password_file: str | None,
+    token_file: str | None,
     ca: str | None,
     cert: str | None,
     key: str | None,
 ) -> Client:
     """The client that these options ask for. The password is prompted for where only a user is given."""
+    if token_file is not None and (user or password_file is not None):
+        raise click.UsageError("--token-file says who asks, and so do --user and --password-file: not both")
     try:
         return connect(
             endpoint,
             timeout=timeout,
             user=user or "",
             password=_password(user, password_file),
+            token=_token(token_file),
             tls=_tls(ca, cert, key),
         )
+    except ValueError as error:
+        raise Failure(f"{token_file or '--user'}: {error}", ExitStatus.USAGE) from error
     except BridleError as error:
         raise failure_of(error) from error
 
 
 def _password(user: str | None, file: str | None) -> str:
     if file is not None:
-        try:
-            with open(file, encoding="utf-8") as opened:  # noqa: PTH123 - as in cli.arguments
-                return opened.readline().rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise Failure(f"cannot read the password: {error}", ExitStatus.USAGE) from error
+        return _first_line(file, "password")
     return _typed_password() if user else ""
+
+
+def _token(file: str | None) -> str:
+    if file is None:
+        return ""
+    token = _first_line(file, "token").strip()
+    if not token:
+        raise Failure(f"{file}: the first line is empty, and no token", ExitStatus.USAGE)
+    return token
+
+
+def _first_line(file: str, what: str) -> str:
+    try:
+        with open(file, encoding="utf-8") as opened:  # noqa: PTH123 - as in cli.arguments
+            return opened.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"cannot read the {what}: {error}", ExitStatus.USAGE) from error
 
 
 def _typed_password() -> str:
@@ -102,8 +122,24 @@ def _typed_password() -> str:
 
 
 def _tls(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext | None:
+    if key and not cert:
+        raise Failure("--key is of a certificate: name that with --cert", ExitStatus.USAGE)
     if not (ca or cert):
         return None
     from bridle.access.tls import client_context
 
-    return client_context(ca or "", cert or "", key or "")
+    try:
+        return client_context(ca or "", cert or "", key or "")
+    except ConfigurationError as error:
+        if cert and not key and _lacks_key(cert):
+            text = f"there is no private key in {cert}: name its file with --key"
+            raise Failure(text, ExitStatus.USAGE) from error
+        raise
+
+
+def _lacks_key(file: str) -> bool:
+    try:
+        with open(file, "rb") as opened:  # noqa: PTH123 - as in cli.arguments
+            return b"PRIVATE KEY-----" not in opened.read()
+    except OSError:
+        return False

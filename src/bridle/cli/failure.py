@@ -17,7 +17,7 @@ from bridle.core.errors import (
 )
 from bridle.core.results import ExitStatus
 
-__all__ = ["Failure", "failure_of"]
+__all__ = ["Failure", "failure_of", "tell"]
 
 
 class Failure(click.ClickException):
@@ -29,15 +29,24 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it on standard error."""
-        click.echo(f"bridle: {plain(self.message)}", err=True)
+        tell(self.message)
 
 
-def failure_of(error: BridleError) -> Failure:
-    """The failure that an error of the client is."""
+def tell(text: str) -> None:
+    """Say something on standard error, where no answers are."""
+    click.echo(f"bridle: {plain(text)}", err=True)
+
+
+def failure_of(error: BridleError, hint: str = "") -> Failure:
+    """The failure that an error of the client is, and what to do about it."""
+    return Failure(f"{error}; {hint}" if hint else str(error), _status_of(error))
+
+
+def _status_of(error: BridleError) -> ExitStatus:
     if isinstance(error, DeadlineExceeded):
-        return Failure(str(error), ExitStatus.TIMEOUT)
+        return ExitStatus.TIMEOUT
     if isinstance(error, EndpointError | ConfigurationError):
-        return Failure(str(error), ExitStatus.USAGE)
+        return ExitStatus.USAGE
     if isinstance(error, RemoteProtocolError):
-        return Failure(str(error), ExitStatus.PROTOCOL)
-    return Failure(str(error), ExitStatus.UNAVAILABLE)
+        return ExitStatus.PROTOCOL
+    return ExitStatus.UNAVAILABLE

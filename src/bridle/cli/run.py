@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import click
 from bridle.cli.failure import Failure
 from bridle.cli.listening import allow_unauthenticated_option
 from bridle.cli.logs import log_to_stderr
-from bridle.core.errors import BridleError
+from bridle.client.calls import spelled_out
+from bridle.core.errors import BridleError, EndpointError
 from bridle.core.results import ExitStatus
 from bridle.daemon.daemon import Daemon
 from bridle.daemon.running import Running, run
@@ -69,22 +71,50 @@ def command(
       bridle run cluster --node node1
     """
     log_to_stderr("DEBUG" if debug else "INFO")
+    options = {"port": port, "transport": transport, "node": node}
     try:
-        daemon = _make(_find(name), {"port": port, "transport": transport, "node": node})
+        cls = _find(name)
+        daemon = _make(cls, options)
     except BridleError as error:
         raise Failure(str(error), ExitStatus.ERROR) from error
+    except _Failed as failed:
+        raise _told(str(failed), failed.__cause__ or failed, debug=debug) from failed
+    if socket is not None and not _is_bng(cls):
+        raise click.UsageError(f"{cls.__name__} is no BNG Blaster: -S is for bng; others take an ENDPOINT")
     if not endpoints and file is None and socket is None and name != "cluster":
         raise click.UsageError("nobody could reach it: name an ENDPOINT, or a configuration file with -c")
+    try:
+        endpoints = tuple(map(spelled_out, endpoints))
+    except EndpointError as error:
+        click.echo(f"{daemon.root}: {error}", err=True)
+        return ExitStatus.ERROR
     if socket is not None:
         endpoints = (*endpoints, f"bngblaster+unix:{socket}")
-    run(
-        daemon,
-        *endpoints,
-        configuration_file=file,
-        on_ready=_tell,
-        allow_unauthenticated=allow_unauthenticated,
-    )
+    try:
+        run(
+            daemon,
+            *endpoints,
+            configuration_file=file,
+            on_ready=_tell,
+            allow_unauthenticated=allow_unauthenticated,
+        )
+    except Exception as error:
+        raise _told(daemon.root, error, debug=debug) from error
     return 0
+
+
+class _Failed(Exception):
+    """A daemon's own code raised its cause; the text says whose code that is."""
+
+
+def _told(whose: str, error: BaseException, *, debug: bool) -> Failure:
+    """One line about what somebody's code raised, behind the traceback where the log is detailed."""
+    from bridle.cli.mishaps import mishap
+
+    if debug:
+        traceback.print_exception(error)
+    more = "" if debug else "; -d shows the traceback"
+    return Failure(f"{whose}: {mishap(error)}{more}", ExitStatus.ERROR)
 
 
 # What some daemons take, and which of those that come with Bridle do.
@@ -102,7 +132,16 @@ def _make(cls: type[Daemon], options: Mapping[str, object]) -> Daemon:
         if name not in taken:
             what = "serves on no port" if name == "port" else f"takes no {name}"
             raise click.UsageError(f"{cls.__name__} {what}: {_TAKERS[name]}")
-    return cls(**given)
+    try:
+        return cls(**given)
+    except BridleError:
+        raise
+    except Exception as error:
+        raise _Failed(cls.__name__) from error
+
+
+def _is_bng(cls: type[Daemon]) -> bool:
+    return any(f"{base.__module__}:{base.__qualname__}" == _BUNDLED["bng"] for base in cls.__mro__)
 
 
 def _find(name: str) -> type[Daemon]:
@@ -118,11 +157,21 @@ def _find(name: str) -> type[Daemon]:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise click.UsageError(f"cannot import '{module_name}': {error}") from error
+        hint = f"; {_extra_of(error)}" if name in _BUNDLED else ""
+        raise click.UsageError(f"cannot import '{module_name}': {error}{hint}") from error
+    except BridleError:
+        raise
+    except Exception as error:
+        raise _Failed(f"cannot import '{module_name}'") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type) or not issubclass(found, Daemon):
         raise click.UsageError(f"'{class_name}' in {module.__name__} is no subclass of bridle.Daemon")
     return found
+
+
+def _extra_of(error: ImportError) -> str:
+    extra = "postgres" if (error.name or "").startswith("psycopg") else "bundled"
+    return f"in Bridle's folder, pip install '.[{extra}]' installs what it needs"
 
 
 def _tell(running: Running) -> None:

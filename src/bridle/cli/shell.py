@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import click
 
 from bridle.cli.connection import connection_options, open_client
+from bridle.cli.hints import Given
 from bridle.cli.shell_line import commands
 from bridle.cli.shell_session import Leave, Session
 
@@ -26,6 +27,7 @@ def command(
     timeout: float,
     user: str | None,
     password_file: str | None,
+    token_file: str | None,
     ca: str | None,
     cert: str | None,
     key: str | None,
@@ -43,10 +45,18 @@ def command(
       echo version-get | bridle shell unix:/run/kea/kea4-ctrl-socket
     """
     client = open_client(
-        endpoint, timeout=timeout, user=user, password_file=password_file, ca=ca, cert=cert, key=key
+        endpoint,
+        timeout=timeout,
+        user=user,
+        password_file=password_file,
+        token_file=token_file,
+        ca=ca,
+        cert=cert,
+        key=key,
     )
+    given = Given(bool(user), token_file is not None, bool(ca or cert), bool(cert))
     with client:
-        session = Session(client, service=service, as_json=as_json)
+        session = Session(client, service=service, as_json=as_json, given=given)
         if sys.stdin.isatty():
             from bridle.cli.shell_prompt import converse
 

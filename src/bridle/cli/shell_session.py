@@ -16,7 +16,8 @@ import click
 import msgspec
 
 from bridle.cli.arguments import check_text, parse_arguments
-from bridle.cli.failure import failure_of
+from bridle.cli.failure import failure_of, tell
+from bridle.cli.hints import Given
 from bridle.cli.rendering import plain, print_answers
 from bridle.cli.shell_catalogue import Catalogue, load, services
 from bridle.cli.shell_help import command_text, overview
@@ -42,8 +43,16 @@ class Session:
     ``catalogue`` holds what is known of the commands, ``services`` the names that ``use`` takes.
     """
 
-    def __init__(self, client: Client, *, service: str | None = None, as_json: bool = False) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        service: str | None = None,
+        as_json: bool = False,
+        given: Given = Given(),  # noqa: B008 - it is frozen
+    ) -> None:
         self.client = client
+        self._given = given
         self.service: str | None = None
         self.as_json: bool = as_json
         self.catalogue: Catalogue = {}
@@ -95,18 +104,21 @@ class Session:
         except (msgspec.MsgspecError, RecursionError) as error:
             return self._tell(f"the answer cannot be shown: {error}", ExitStatus.PROTOCOL)
         sys.stdout.flush()
+        hint = self._given.hint_of_answers([response], self.client.endpoint)
+        if hint:
+            tell(hint)
         return row(response.result).exit
 
     def _fail(self, error: BridleError) -> int:
         if isinstance(error, TransportError):
             # Whoever answers there next may be another daemon.
             self._known = self._answering = False
-        failure = failure_of(error)
+        failure = failure_of(error, self._given.hint_of_error(error, self.client.endpoint))
         return self._tell(failure.message, failure.status)
 
     def _tell(self, text: str, status: int) -> int:
         sys.stdout.flush()
-        click.echo(f"bridle: {plain(text)}", err=True)
+        tell(text)
         return status
 
     def learn(self) -> bool:
@@ -169,8 +181,17 @@ class Session:
 
     def use(self, service: str = "") -> None:
         """Send what follows to a service, or to the endpoint itself."""
+        if service and self.client.endpoint.in_http:
+            self._check_service(service)
         self._address(service or None)
         self._known, self._answering, self.catalogue = False, True, {}
+
+    def _check_service(self, service: str) -> None:
+        """Refuse a service that the agent does not have, where it tells which it has."""
+        if service not in self.services:
+            self.services = self._services()
+        if self.services and service not in self.services:
+            raise click.UsageError(f"there is no service '{service}'; there are {', '.join(self.services)}")
 
     def _address(self, service: str | None) -> None:
         if service and not self.client.endpoint.in_http:

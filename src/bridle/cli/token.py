@@ -6,15 +6,17 @@ import re
 import shutil
 import sys
 import time
+from pathlib import Path
 
 import click
 import msgspec
 
 from bridle.access.tokens import Token, TokenFile
-from bridle.cli.failure import failure_of
+from bridle.cli.failure import Failure, failure_of
 from bridle.cli.rendering import render
 from bridle.core.errors import ConfigurationError
 from bridle.core.messages import JSON, Response
+from bridle.core.results import ExitStatus
 
 __all__ = ["command"]
 
@@ -64,6 +66,8 @@ def _duration(written: str) -> float:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_command(file: str, as_json: bool) -> None:
     """List the tokens of a file: whom they speak for, and until when."""
+    if not Path(file).exists():
+        raise Failure(f"there is no file '{file}'", ExitStatus.ERROR)
     try:
         tokens = [_described(token) for token in TokenFile(file).list()]
     except ConfigurationError as error:

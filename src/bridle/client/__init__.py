@@ -26,21 +26,23 @@ def connect(
     timeout: float = TIMEOUT,
     user: str = "",
     password: str = "",
+    token: str = "",
     tls: ssl.SSLContext | None = None,
 ) -> Client:
     """A client for the daemon or agent at ``endpoint``; connections are made when a call needs one.
 
     ``timeout`` bounds every call, in seconds, connecting included. ``user`` and ``password`` are sent with
-    Basic authentication over HTTP; ``tls`` is for ``https`` (default: the system's trust), and for
-    streams that speak TLS. An endpoint may name its files by itself, as in
+    Basic authentication over HTTP, a ``token`` as a bearer token; ``tls`` is for ``https`` (default: the
+    system's trust), and for streams that speak TLS. An endpoint may name its files by itself, as in
     ``binrpc+tcp:host:2046?ca=FILE&cert=FILE&key=FILE``.
 
     Raises:
         EndpointError: the endpoint is malformed, or the client does not speak its dialect.
+        ValueError: a user is given with a token, or the token can be none.
     """
     from bridle.client.blocking import Client
 
-    return Client(endpoint, timeout=timeout, user=user, password=password, tls=tls)
+    return Client(endpoint, timeout=timeout, user=user, password=password, token=token, tls=tls)
 
 
 def connect_async(
@@ -49,6 +51,7 @@ def connect_async(
     timeout: float = TIMEOUT,
     user: str = "",
     password: str = "",
+    token: str = "",
     tls: ssl.SSLContext | None = None,
 ) -> AsyncClient:
     """The same for asyncio: ``async with bridle.connect_async(…) as daemon: await daemon.call(…)``.
@@ -57,7 +60,8 @@ def connect_async(
 
     Raises:
         EndpointError: the endpoint is malformed, or the client does not speak its dialect.
+        ValueError: as :func:`connect`.
     """
     from bridle.client.asynchronous import AsyncClient
 
-    return AsyncClient(endpoint, timeout=timeout, user=user, password=password, tls=tls)
+    return AsyncClient(endpoint, timeout=timeout, user=user, password=password, token=token, tls=tls)

@@ -31,11 +31,12 @@ class AsyncClient:
         timeout: float = TIMEOUT,
         user: str = "",
         password: str = "",
+        token: str = "",
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.endpoint: Endpoint = as_endpoint(endpoint)
         self.timeout = timeout
-        self._pool = command_pool(self.endpoint, authorization(self.endpoint, user, password), tls)
+        self._pool = command_pool(self.endpoint, authorization(self.endpoint, user, password, token), tls)
 
     async def call(
         self, name: str, arguments: JSON = None, *, service: str | None = None, timeout: float | None = None

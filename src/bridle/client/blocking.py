@@ -56,11 +56,12 @@ class Client:
         timeout: float = TIMEOUT,
         user: str = "",
         password: str = "",
+        token: str = "",
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.endpoint: Endpoint = as_endpoint(endpoint)
         self.timeout = timeout
-        self._channel = _open_channel(self.endpoint, authorization(self.endpoint, user, password), tls)
+        self._channel = _open_channel(self.endpoint, authorization(self.endpoint, user, password, token), tls)
 
     def call(
         self, name: str, arguments: JSON = None, *, service: str | None = None, timeout: float | None = None

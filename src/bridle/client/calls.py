@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,6 +34,7 @@ __all__ = [
     "make_command",
     "one",
     "server_name",
+    "spelled_out",
     "value_of",
 ]
 
@@ -40,6 +43,8 @@ BACKLOG_PAUSE = 0.01
 
 TLS_OPTIONS = ("ca", "cert", "key")
 """Options of an endpoint that say whom a client trusts, and what it shows."""
+# What may follow "Bearer" (RFC 6750 §2.1).
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 # Bytes of the name of an abstract socket, without its first NUL.
 _NAME_BYTES = 107
 
@@ -47,15 +52,13 @@ Services = str | Sequence[str] | None
 
 
 def as_endpoint(endpoint: str | Endpoint) -> Endpoint:
-    """The endpoint that was meant; a path alone is a unix socket.
+    """The endpoint that was meant; a path alone is a unix socket, as :func:`spelled_out` says.
 
     Raises:
         EndpointError: it is malformed, or no client speaks to it.
     """
     if isinstance(endpoint, str):
-        if endpoint.startswith(("/", "./", "../")):
-            endpoint = f"unix:{endpoint}"
-        endpoint = Endpoint.parse(endpoint)
+        endpoint = Endpoint.parse(spelled_out(endpoint))
     if (endpoint.transport, endpoint.dialect) == ("qb", "pacemaker"):
         if len(endpoint.path.encode("utf-8", "surrogateescape")) > _NAME_BYTES or "\0" in endpoint.path:
             raise EndpointError(f"'{endpoint}': a name has {_NAME_BYTES} bytes at the most")
@@ -69,6 +72,25 @@ def as_endpoint(endpoint: str | Endpoint) -> Endpoint:
     return endpoint
 
 
+def spelled_out(endpoint: str) -> str:
+    """The endpoint with its transport: a path that has a slash, or that there is, is a unix socket.
+
+    Raises:
+        EndpointError: it is a name alone, which may be a path or a typing error.
+    """
+    head, slash, _ = endpoint.partition("/")
+    if ":" in head or not endpoint:
+        return endpoint
+    path = endpoint.partition("?")[0]
+    if slash or ("\0" not in path and os.path.exists(path)):  # noqa: PTH110 - pathlib takes longer to load
+        return f"unix:{endpoint}"
+    try:
+        Endpoint.parse(endpoint)
+    except EndpointError as error:
+        raise EndpointError(f"{error}; did you mean unix:{endpoint}?") from None
+    return endpoint
+
+
 def make_command(name: str, arguments: JSON, services: Services) -> Command:
     """The command of a call. No arguments are left out, not sent as null."""
     if services is None:
@@ -78,8 +100,19 @@ def make_command(name: str, arguments: JSON, services: Services) -> Command:
     return Command(name, UNSET if arguments is None else arguments, services=tuple(services))
 
 
-def authorization(endpoint: Endpoint, user: str, password: str) -> dict[str, str]:
-    """The header that carries the credentials, of the call or of the URL."""
+def authorization(endpoint: Endpoint, user: str, password: str, token: str = "") -> dict[str, str]:
+    """The header that carries the credentials: a token, or a user and the password, of the call or of the
+    URL.
+
+    Raises:
+        ValueError: a user is given with a token, or the token can be none.
+    """
+    if token:
+        if user:
+            raise ValueError("a user and a token exclude each other")
+        if not _TOKEN.fullmatch(token):
+            raise ValueError("a bearer token has letters, digits and -._~+/ alone, and no blanks")
+        return {"Authorization": f"Bearer {token}"}
     user, password = (user, password) if user else (endpoint.user, endpoint.password)
     if not user:
         return {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias, TypeVar, cast, overload
@@ -38,6 +39,16 @@ _VALUES = frozenset({dict, list, str, int, float, bool})
 NO_OTHERS: Mapping[str, CommandDefinition] = MappingProxyType({})
 
 
+# Markup of docstrings: references to names, and what is quoted as code.
+_REFERENCE = re.compile(r":[a-z]+:`~?([^`]+)`")
+_CODE = re.compile(r"``(.+?)``", re.DOTALL)
+
+
+def _plain(text: str) -> str:
+    """A docstring as people read it who see it as it is."""
+    return _CODE.sub(r"'\1'", _REFERENCE.sub(r"'\1'", text))
+
+
 class CommandDefinition:
     """A command as data: its name, handler, access class, help and schema, from one declaration."""
 
@@ -51,7 +62,7 @@ class CommandDefinition:
         self.name = name
         self.handler = handler
         self.access: Access = access
-        self.help: str = inspect.getdoc(handler) or ""
+        self.help: str = _plain(inspect.getdoc(handler) or "")
         self.signature: Signature = Signature(handler)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 from bridle.daemon.document import Document
@@ -32,4 +33,10 @@ def read_guard_settings(
     # Loaded only here: most daemons are guarded by the rights of a file alone.
     from bridle.access.guard_settings import read_guard
 
-    return read_guard(value, [root], document.locate, secrets=secrets)
+    settings = read_guard(value, [root], document.locate, secrets=secrets)
+    if settings is not None and settings.audit is not None:
+        folder = FilePath(settings.audit.file).parent
+        if not folder.is_dir():
+            where = [root, ACCESS_KEY, "audit", "file"] if ACCESS_KEY in value else [root, "hooks-libraries"]
+            raise document.error(f"audit: the folder '{folder}' of 'file' does not exist", where)
+    return settings

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_control_sockets"]
 
+_TYPES = ("unix", "http", "https", "binrpc", "fifo", "bngblaster", "pacemaker")
 # Of a name that is none Kea has words of its own.
 _ANY: Grammar = {"socket-type": str, "socket-name": object, "allow-world-writable": bool, **EXTRA}
 _STREAM: Grammar = {**_ANY, **RIGHTS, **TLS}
@@ -82,7 +83,11 @@ def _read_one(item: JSON, path: list[str | int], document: Document, root: str) 
         return _read_kamailio("fifo" if kind == "fifo" else "binrpc", item, path, document)
     if kind == "pacemaker":
         return _read_pacemaker(item, path, document)
-    raise ConfigurationError(f"Invalid 'socket-type' parameter value {kind}")
+    text = f"Invalid 'socket-type' parameter value {kind}"
+    if document.from_file:
+        raise document.error(f"{text}; known are {', '.join(_TYPES)}", [*path, "socket-type"])
+    # Kea's words for a command.
+    raise ConfigurationError(text)
 
 
 def _read_unix(

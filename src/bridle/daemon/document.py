@@ -17,7 +17,7 @@ from bridle.core.messages import JSON, Command, Path, Source
 if TYPE_CHECKING:
     from bridle.wire.configuration_text import ConfigurationText
 
-__all__ = ["FILE_LIMIT", "Document", "from_command", "parse_file", "read_file"]
+__all__ = ["FILE_LIMIT", "Document", "from_command", "include_file", "parse_file", "read_file"]
 
 # Bytes of one configuration file; the same bound that a config-set has.
 FILE_LIMIT = 32 * 1024 * 1024
@@ -138,12 +138,18 @@ def parse_file(name: str) -> ConfigurationText:
     from bridle.wire.configuration_text import parse
 
     try:
-        return parse(_content(name), name=name, include=_include)
+        return parse(_content(name), name=name, include=include_file)
     except OSError as error:
         raise ConfigurationError(f"Unable to open file {name}: {error.strerror}") from error
 
 
-def _include(name: str, including: str) -> tuple[str, str]:
+def include_file(name: str, including: str) -> tuple[str, str]:
+    """What a file is called that ``including`` includes by a ``name`` relative to its own, and its text.
+
+    Raises:
+        OSError: it cannot be opened.
+        ConfigurationError: it is no file, or too large.
+    """
     path = str(FilePath(including).parent / name)
     return path, _content(path)
 

@@ -178,7 +178,7 @@ def _open_postgresql(settings: dict[str, Any]) -> Fragments:
         import psycopg
     except ImportError as error:
         raise FragmentError(
-            "a database of type postgresql needs psycopg: pip install 'bridle[postgres]'"
+            "a database of type postgresql needs psycopg: in Bridle's folder, pip install '.[postgres]'"
         ) from error
     given = {
         "dbname": settings.get("name"),

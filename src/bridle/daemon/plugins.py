@@ -226,16 +226,41 @@ class Plugins:
 
 
 def check_library(library: str) -> None:
-    """Refuse what can never be loaded.
+    """Refuse what cannot be loaded, without running any of it.
 
     Raises:
-        ConfigurationError: it is a shared library; the text says what does its work here.
+        ConfigurationError: it is a shared library, and the text says what does its work here; or there is no
+            such file or package.
     """
     name = FilePath(library).name
     if name.endswith(".so"):
         raise ConfigurationError(
             f"hook library '{library}' is a shared library for Kea and cannot be loaded: {_INSTEAD}"
         )
+    try:
+        if library.endswith(".py"):
+            _check_file(FilePath(library))
+        elif not entry_points(group=ENTRY_POINTS, name=library):
+            _check_package(library.partition(".")[0], library)
+    except (OSError, ImportError, ValueError) as error:
+        raise _not_imported(library, error) from error
+
+
+def _check_file(path: FilePath) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+
+
+def _check_package(package: str, library: str) -> None:
+    # Only the outermost one: whoever looks for what is inside imports it.
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
+        if package == library:
+            raise ImportError(f"no Python module: {library}")
+        raise ModuleNotFoundError(f"No module named '{package}'")
+
+
+def _not_imported(library: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"plugin '{library}' cannot be imported: {type(error).__name__}: {error}")
 
 
 def _import(library: str) -> ModuleType:
@@ -243,9 +268,7 @@ def _import(library: str) -> ModuleType:
     try:
         module = _import_file(library) if library.endswith(".py") else _import_module(library)
     except Exception as error:
-        raise ConfigurationError(
-            f"plugin '{library}' cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise _not_imported(library, error) from error
     if not callable(getattr(module, "load", None)):
         raise ConfigurationError(f"plugin '{library}' has no function load(context, parameters)")
     return module
@@ -253,8 +276,7 @@ def _import(library: str) -> ModuleType:
 
 def _import_file(library: str) -> ModuleType:
     path = FilePath(library)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {library}")
+    _check_file(path)
     # No name that an import statement could mean, and another for each file.
     return _execute(importlib.util.spec_from_file_location(f"bridle plugin {path.absolute()}", path), library)
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from bridle.core.errors import BridleError
+from bridle.daemon.advice import advice_on
 from bridle.daemon.channels import ControlChannels
 from bridle.daemon.common import CommonCommands
 from bridle.daemon.configuration import ConfigurationOwner
@@ -243,7 +244,9 @@ def run(
     except asyncio.CancelledError:
         status = 0 if status is None else status
     except BridleError as error:
-        print(f"{daemon.root}: {error}", file=sys.stderr)  # noqa: T201 - a daemon that cannot start says why
+        advice = advice_on(error)
+        text = f"{daemon.root}: {error}{f'; {advice}' if advice else ''}"
+        print(text, file=sys.stderr)  # noqa: T201 - a daemon that cannot start says why
         status = 1
     if status:
         raise SystemExit(status)

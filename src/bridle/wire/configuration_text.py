@@ -14,7 +14,7 @@ from bridle.core.messages import JSON, Path
 from bridle.wire.configuration_tokens import END, STRING, ConfigurationSyntaxError, Include, Token, tokens
 from bridle.wire.kea_reader import NESTING_LIMIT
 
-__all__ = ["ConfigurationSyntaxError", "ConfigurationText", "parse"]
+__all__ = ["ConfigurationSyntaxError", "ConfigurationText", "parse", "parse_json"]
 
 _SCALARS = frozenset((STRING, "integer", "floating point", "boolean", "null"))
 
@@ -68,6 +68,15 @@ def parse(text: str, *, name: str, include: Include | None = None) -> Configurat
     """
     parser = _Parser(tokens(text, name, include))
     return parser.configuration()
+
+
+def parse_json(text: str, *, name: str, include: Include | None = None) -> JSON:
+    """Read any JSON with what configuration files may have besides, as :func:`parse` reads a map.
+
+    Raises:
+        ConfigurationSyntaxError: the text is wrong; the error begins with the place.
+    """
+    return _Parser(tokens(text, name, include)).whole("")[0]
 
 
 class _Place:
@@ -151,14 +160,19 @@ class _Parser:
         self._warnings: list[str] = []
 
     def configuration(self) -> ConfigurationText:
+        value, place = self.whole("{")
+        return ConfigurationText(cast("dict[str, JSON]", value), self._warnings, place)
+
+    def whole(self, expected: str) -> tuple[JSON, _Place]:
+        """The value that is the whole text; it begins as ``expected``, if that is not empty."""
         first = next(self._words)
-        if first.kind != "{":
-            raise _unexpected(first, "{")
+        if expected and first.kind != expected:
+            raise _unexpected(first, expected)
         value, place = self._value(first)
         last = next(self._words)
         if last.kind != END:
             raise _unexpected(last, END)
-        return ConfigurationText(cast("dict[str, JSON]", value), self._warnings, place)
+        return value, place
 
     def _value(self, token: Token) -> tuple[JSON, _Place]:
         """Read the value that begins with a word. Brackets are kept track of here, not by recursion."""

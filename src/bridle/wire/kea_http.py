@@ -33,6 +33,8 @@ __all__ = [
 
 CONTENT_TYPE = "application/json"
 
+# Of Retry-After; the other form, a date, has no place in a sentence (RFC 9110 §10.2.3).
+_SECONDS = re.compile(r"[0-9]{1,9}")
 _SEPARATOR = re.compile(rb"[ \t\r\n]*+(?:,|\Z)")
 
 
@@ -90,14 +92,14 @@ def wrap_raw(answers: Sequence[bytes]) -> HttpResponse:
     return HttpResponse(200, b"[ " + b", ".join(answers) + b" ]")
 
 
-def decode_reply(status: int, body: bytes) -> list[Response]:
+def decode_reply(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> list[Response]:
     """The answers in an HTTP reply: one per service, or one that says why there are none.
 
     Raises:
         RemoteProtocolError: the reply is not one of Kea's.
     """
     if status != 200:
-        return [_refused(status, body)]
+        return [_refused(status, body, headers or {})]
     try:
         answers = msgspec.json.decode(body, type=list[msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -124,7 +126,7 @@ def _cut(body: bytes) -> list[bytes]:
     return answers
 
 
-def _refused(status: int, body: bytes) -> Response:
+def _refused(status: int, body: bytes, headers: Mapping[str, str]) -> Response:
     try:
         text = decode_answer(body).text or ""
     except RemoteProtocolError:
@@ -132,7 +134,13 @@ def _refused(status: int, body: bytes) -> Response:
     # The status is about HTTP: what came of a command is told with 200, so that 404 is no empty answer. But
     # who may not have it done is told with 403.
     result = Result.FORBIDDEN if status == 403 else Result.ERROR
-    return Response(result, f"{text} (HTTP {status})" if text else f"HTTP {status}")
+    wait = headers.get("retry-after", "")
+    told = f"HTTP {status}, try again after {wait} s" if _SECONDS.fullmatch(wait) else f"HTTP {status}"
+    return Response(result, f"{text} ({told})" if text else told)
+
+
+def _decoded(reply: HttpReply) -> list[Response]:
+    return decode_reply(reply.status, reply.body, reply.headers)
 
 
 class KeaHttpClient:
@@ -161,11 +169,11 @@ class KeaHttpClient:
 
     def receive(self, data: bytes) -> list[list[Response]]:
         """Take bytes; give the replies they complete, each with its answers."""
-        return [decode_reply(reply.status, reply.body) for reply in self.connection.receive(data)]
+        return [_decoded(reply) for reply in self.connection.receive(data)]
 
     def receive_eof(self) -> list[list[Response]]:
         """The server has closed."""
-        return [decode_reply(reply.status, reply.body) for reply in self.connection.receive_eof()]
+        return [_decoded(reply) for reply in self.connection.receive_eof()]
 
 
 class Forwarded(msgspec.Struct, frozen=True):
@@ -209,7 +217,7 @@ class KeaHttpForwarder:
 
 def _unwrapped(reply: HttpReply) -> bytes:
     if reply.status != 200:
-        return encode_answer(_refused(reply.status, reply.body))
+        return encode_answer(_refused(reply.status, reply.body, reply.headers))
     try:
         answers = msgspec.json.decode(reply.body, type=list[msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

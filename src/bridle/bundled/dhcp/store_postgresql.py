@@ -70,7 +70,8 @@ class _PostgresqlStore(Generic[L]):
             import psycopg
         except ImportError as error:
             raise StoreError(
-                "a lease database of type postgresql needs psycopg: pip install 'bridle[postgres]'"
+                "a lease database of type postgresql needs psycopg: "
+                "in Bridle's folder, pip install '.[postgres]'"
             ) from error
         self._psycopg = psycopg
         self._settings = settings
