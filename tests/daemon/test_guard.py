@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -184,6 +185,66 @@ async def test_where_roles_decide_a_listener_for_others_needs_nothing_else(short
     with pytest.raises(bridle.EndpointError, match="allow-unauthenticated"):
         async with served(short_path, {}, everywhere):
             pass
+
+
+OPERATOR = access({"name": "operator", "accept-commands": "ALL"})
+REFUSED = "everybody would be let in"
+
+
+def named(port: int, **more: JSON) -> dict[str, JSON]:
+    """A configuration with a listener on a name, which :func:`beyond` makes one that others can reach."""
+    entry: JSON = {"socket-type": "http", "socket-address": "localhost", "socket-port": port, **more}
+    return {"control-sockets": [entry]}
+
+
+@pytest.fixture
+def beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``localhost`` is a name of all addresses: one whose address nobody knows before it is looked up."""
+    real = socket.getaddrinfo
+
+    def lying(host: object, *args: object, **options: object) -> object:
+        return real("0.0.0.0" if host == "localhost" else host, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lying)
+
+
+@pytest.mark.usefixtures("beyond")
+@on_virtual_clock
+async def test_a_listener_on_a_name_does_not_outlive_the_roles_that_it_opened_with(short_path: Path) -> None:
+    port = free_port()
+    entry = {"authentication": {"clients": [{"user": "amy", "password": "x"}]}}
+    secured = named(port, **entry, **{"allow-clear-text-passwords": True})
+    async with served(short_path, {}) as site:
+
+        async def change(configuration: dict[str, JSON]) -> str:
+            answer = await site.ask("config-set", {"Safe": configuration})
+            return str(answer.text) if answer.result else ""
+
+        assert REFUSED in await change(named(port))
+        assert await change({**named(port), **OPERATOR}) == ""
+        assert REFUSED in await change(named(port))
+        # Authentication takes the place of roles and the other way round, but neither goes alone.
+        assert await change(secured) == ""
+        assert REFUSED in await change(named(port))
+        assert await change({**named(port), **OPERATOR}) == ""
+        assert REFUSED in await change(named(port))
+        assert (await site.ask("config-get")).value["Safe"].keys() >= {"access"}  # type: ignore[index, union-attr, call-overload]
+
+
+@pytest.mark.usefixtures("beyond")
+@on_virtual_clock
+async def test_a_listener_does_not_open_by_roles_that_end_with_its_configuration(short_path: Path) -> None:
+    async with served(short_path, OPERATOR) as site:
+        refused = await site.ask("config-set", {"Safe": named(free_port())})
+        assert refused.result == 1
+        assert REFUSED in str(refused.text)
+
+
+@pytest.mark.usefixtures("beyond")
+@on_virtual_clock
+async def test_a_listener_may_go_together_with_the_roles_that_it_needs(short_path: Path) -> None:
+    async with served(short_path, {**named(free_port()), **OPERATOR}) as site:
+        assert (await site.ask("config-set", {"Safe": {}})).result == 0
 
 
 # Secrets.

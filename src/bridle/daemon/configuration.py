@@ -21,11 +21,13 @@ import msgspec
 from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON
 from bridle.daemon.access import read_guard_settings
-from bridle.daemon.channel_settings import ChannelSettings, check_safety, governed
+from bridle.daemon.channel_settings import ChannelSettings, check_safety, limit_log_ins
 from bridle.daemon.channels import ControlChannels
 from bridle.daemon.document import Document, read_file
 from bridle.daemon.files import replace_file
 from bridle.daemon.guarding import Guards
+from bridle.net.endpoint import Endpoint
+from bridle.server.exposure import Governs, governs_nothing
 from bridle.wire import kea_json
 
 if TYPE_CHECKING:
@@ -52,6 +54,11 @@ class Held(msgspec.Struct, frozen=True):
     value: dict[str, JSON]
     hash: str
     access: GuardSettings | None = None
+
+    @property
+    def governs(self) -> Governs:
+        """Whether roles decide about all commands that come by a transport."""
+        return self.access.governs if self.access is not None else governs_nothing
 
 
 class Configurable(Protocol):
@@ -142,19 +149,29 @@ class ConfigurationOwner:
         """Whole seconds since a configuration was last loaded."""
         return int(self._clock() - self._changed)
 
-    async def open_channels(self, channels: ControlChannels) -> None:
-        """Open the control channels that the configuration asks for, and those of every later one.
+    async def open_channels(
+        self, channels: ControlChannels, endpoints: Sequence[str | Endpoint] = ()
+    ) -> None:
+        """Open the control channels that the configuration asks for, and those of every later one; besides
+        ``endpoints``, which stay whatever a configuration says.
 
         Raises:
             BridleError: one of them cannot be opened.
         """
-        self._channels = channels
-        if self._document is not None:
-            transition = await channels.prepare(self._wanted(self._document, self.held.access))
-            await transition.commit()
+        # In turn: no change may take away the roles without which a channel does not open.
+        async with self._turn:
+            self._channels = channels
+            if self._document is not None:
+                held = self.held
+                transition = await channels.prepare(self._wanted(self._document, held.access), held.governs)
+                await transition.commit()
+            for endpoint in endpoints:
+                await channels.listen(endpoint)
 
-    def _wanted(self, document: Document, access: GuardSettings | None) -> list[ChannelSettings]:
-        return governed(self._daemon.control_channels(document), access)
+    def _wanted(self, document: Document, access: GuardSettings | None) -> Sequence[ChannelSettings]:
+        channels = self._daemon.control_channels(document)
+        limit_log_ins(channels, access)
+        return channels
 
     def test(self, document: Document) -> Held:
         """What would hold after :meth:`change`, as far as that can be told without doing it.
@@ -166,12 +183,13 @@ class ConfigurationOwner:
         try:
             settings = self._daemon.check_configuration(document)
             access = read_guard_settings(document, root, secrets=self._daemon.secrets)
+            value = self._daemon.describe_configuration(settings, document)
+            held = Held(settings, value, configuration_hash(root, value), access)
             for channel in self._wanted(document, access):
-                check_safety(channel, allowed=self.allow_unauthenticated)
+                check_safety(channel, held.governs, allowed=self.allow_unauthenticated)
         except ConfigurationError as error:
             raise document.placed(error, [root]) from error
-        value = self._daemon.describe_configuration(settings, document)
-        return Held(settings, value, configuration_hash(root, value), access)
+        return held
 
     async def change(self, document: Document, *, force: bool = False) -> Held:
         """Let a document hold, or leave everything as it is. The same document again changes nothing,
@@ -218,7 +236,7 @@ class ConfigurationOwner:
                 transitions.append(await self._guards.prepare(wanted.access))
             if self._channels is not None:
                 channels = self._wanted(document, wanted.access)
-                transitions.append(await self._channels.prepare(channels))
+                transitions.append(await self._channels.prepare(channels, wanted.governs))
         except BaseException:
             await _roll_back(transitions)
             raise
@@ -231,8 +249,9 @@ class ConfigurationOwner:
             if refusal is error:
                 raise
             raise refusal from error
-        # The guard first: no channel opens for whom it would not let in.
-        for transition in transitions:
+        # The channels first, and nothing is waited for before the guard has changed: a channel whose
+        # authentication comes when roles go is never without both.
+        for transition in reversed(transitions):
             await transition.commit()
 
     def _refusal(self, error: Exception, document: Document) -> BridleError:

@@ -138,9 +138,7 @@ async def serve(
         await daemon.start()
         started = True
         # Only now: nobody gets an answer before the daemon is ready.
-        await owner.open_channels(ControlChannels(server))
-        for endpoint in endpoints:
-            await server.listen(endpoint)
+        await owner.open_channels(ControlChannels(server), endpoints)
         yield running
     finally:
         try:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +19,7 @@ from bridle.core.version import VERSION
 from bridle.net.endpoint import Endpoint
 from bridle.net.stream import Execute
 from bridle.server.channel import GRACE, Answer, Channel, HttpSettings, Pages
-from bridle.server.exposure import check_exposure, is_loopback
+from bridle.server.exposure import Governs, check_exposure, governs_nothing, is_loopback
 from bridle.server.options import Certificates, Options, explain
 from bridle.server.sockets import SocketChannel, open_channel
 from bridle.wire.dialect import dialect
@@ -83,8 +83,15 @@ class Server:
         """The channels that are open."""
         return tuple(self._channels)
 
-    async def listen(self, endpoint: str | Endpoint, settings: HttpSettings | None = None) -> Channel:
-        """Open a channel. What ``settings`` say goes before the endpoint's options.
+    async def listen(
+        self,
+        endpoint: str | Endpoint,
+        settings: HttpSettings | None = None,
+        *,
+        governs: Governs | None = None,
+    ) -> Channel:
+        """Open a channel. What ``settings`` say goes before the endpoint's options. ``governs`` are the roles
+        that will hold, where those of the guard will not any more.
 
         TLS is spoken on every stream whose endpoint has the options ``cert``, ``key`` and ``ca``, and
         ``cert-required=no`` where clients need no certificate.
@@ -98,7 +105,7 @@ class Server:
         options = Options(endpoint)
         settings, certificates = self._read(endpoint, options, settings or HttpSettings())
         if endpoint.in_http:
-            channel = await self._listen_on_http(endpoint, options, settings)
+            channel = await self._listen_on_http(endpoint, options, settings, governs)
         elif endpoint.transport == "qb" and endpoint.dialect == "pacemaker":
             # Loaded only here: a daemon on a unix socket needs none of it.
             from bridle.server.qb import open_qb
@@ -107,7 +114,7 @@ class Server:
         elif endpoint.dialect == "pacemaker":
             raise EndpointError(f"cannot listen on '{endpoint}': pacemaker travels on qb")
         else:
-            channel = await self._listen_on_socket(endpoint, options, settings)
+            channel = await self._listen_on_socket(endpoint, options, settings, governs)
         channel.use_door(self._door)
         self._channels.append(channel)
         if channel.exposed:
@@ -133,35 +140,45 @@ class Server:
         except BridleError as error:
             raise explain(endpoint, error) from None
 
-    def check(self, endpoint: Endpoint, settings: HttpSettings) -> None:
+    def check(self, endpoint: Endpoint, settings: HttpSettings, governs: Governs | None = None) -> None:
         """Refuse settings that would let everybody in on a channel which other machines can reach.
+        ``governs`` are the roles that will hold with them; those of the guard, where nothing is said.
 
         Raises:
             EndpointError: they would.
         """
-        policed = self._guard is not None and self._guard.settings.governs(endpoint.transport)
-        check_exposure(endpoint, settings, allowed=self.allow_unauthenticated or policed)
+        if governs is None:
+            governs = self._guard.settings.governs if self._guard is not None else governs_nothing
+        check_exposure(endpoint, settings, governs, allowed=self.allow_unauthenticated)
 
-    def check_without(self, governs: Callable[[str], bool]) -> None:
+    def check_others(self, governs: Governs, known: Collection[Channel]) -> None:
         """Refuse roles that would leave a channel which other machines can reach open to everybody.
-        ``governs`` says whether they decide about the commands of a transport.
+        ``known`` are channels whose settings change with the roles: these are looked at by :meth:`check`.
 
         Raises:
             EndpointError: they would.
         """
         for channel, settings in self._exposed.items():
-            allowed = self.allow_unauthenticated or governs(channel.endpoint.transport)
-            check_exposure(channel.endpoint, settings, allowed=allowed)
+            if channel not in known:
+                self.check(channel.endpoint, settings, governs)
 
-    def _checker(self, endpoint: Endpoint, settings: HttpSettings) -> Callable[[str], None]:
+    def update(self, channel: Channel, settings: HttpSettings) -> None:
+        """Let a channel go by other settings, for the requests and the TLS handshakes to come."""
+        channel.update(settings)
+        if channel in self._exposed:
+            self._exposed[channel] = settings
+
+    def _checker(
+        self, endpoint: Endpoint, settings: HttpSettings, governs: Governs | None
+    ) -> Callable[[str], None]:
         def check(address: str) -> None:
             if not is_loopback(address):
-                self.check(endpoint, settings)
+                self.check(endpoint, settings, governs)
 
         return check
 
     async def _listen_on_socket(
-        self, endpoint: Endpoint, options: Options, settings: HttpSettings
+        self, endpoint: Endpoint, options: Options, settings: HttpSettings, governs: Governs | None
     ) -> Channel:
         known = dialect(endpoint.dialect)
         if endpoint.transport not in known.transports:
@@ -171,7 +188,7 @@ class Server:
             execute, mode = self._guarded(self._ctl.definitions), CTL_SOCKET_MODE
         else:
             execute, mode = self._guarded(), SOCKET_MODE
-        check = self._checker(endpoint, settings)
+        check = self._checker(endpoint, settings, governs)
         return await open_channel(endpoint, options, known, execute, mode, settings, check, self._asks_groups)
 
     def use_guard(self, guard: Guard | None) -> None:
@@ -228,7 +245,9 @@ class Server:
             if isinstance(channel, SocketChannel) and channel.endpoint.dialect in CTL_DIALECTS
         ]
 
-    async def _listen_on_http(self, endpoint: Endpoint, options: Options, settings: HttpSettings) -> Channel:
+    async def _listen_on_http(
+        self, endpoint: Endpoint, options: Options, settings: HttpSettings, governs: Governs | None
+    ) -> Channel:
         try:
             rights = options.rights(SOCKET_MODE) if _is_http_unix(endpoint) else None
             options.check(HTTP_UNIX if rights is not None else endpoint.transport)
@@ -247,7 +266,7 @@ class Server:
 
         answer = self._answer or answer_with(self._guarded())
         commands = HttpCommands(answer, self._banner, settings, self._pages, name=endpoint.host or None)
-        check = self._checker(endpoint, settings)
+        check = self._checker(endpoint, settings, governs)
         return await open_http_channel(endpoint, rights, commands, settings, check, self._asks_groups)
 
     def renew_certificates(self) -> None:
