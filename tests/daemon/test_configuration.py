@@ -19,6 +19,7 @@ import bridle
 from bridle.daemon.configuration import ConfigurationOwner, configuration_hash
 from bridle.daemon.document import FILE_LIMIT, Document, read_file
 from bridle.testing import elapsed, run
+from tests.support.audits import is_open
 from tests.support.kettle import JSON, Kettle, Site, SlowKettle, say, served
 
 APPLIED = "Configuration successful."
@@ -39,7 +40,7 @@ def unix(path: Path) -> JSON:
 # One function that changes it.
 
 
-def test_a_change_is_tested_opened_applied_and_only_then_holds(short_path: Path) -> None:
+def test_a_change_is_tested_opened_applied_and_only_thenis_open(short_path: Path) -> None:
     new = short_path / "new.sock"
     seen: list[str] = []
 
@@ -255,6 +256,59 @@ def test_a_configuration_that_is_never_applied_is_given_up_after_a_minute(short_
             assert elapsed() == pytest.approx(60, abs=0.1)
             assert site.daemon.applied == [90, 500, 90]
             assert (await site.ask("config-set", {"Stuck": {"degrees": 1}})).result == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_change_that_nobody_waits_for_any_more_leaves_nothing_open(short_path: Path, again: bool) -> None:
+    async def main() -> None:
+        daemon = SlowKettle()
+        access: JSON = {"audit": {"file": str(short_path / "audit.log")}}
+        wanted: JSON = {"degrees": 500, "control-socket": unix(short_path / "new.sock"), "access": access}
+        async with served(short_path, daemon, configuration={"degrees": 80}) as site:
+            owner = site.running.owner
+            before = await site.hash()
+            change = asyncio.create_task(owner.change(Document({"SlowKettle": wanted})))
+            await asyncio.sleep(0.5)
+            assert (short_path / "new.sock").exists()
+            change.cancel()
+            if again:
+                await asyncio.sleep(0.5)
+                change.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await change
+            assert not (short_path / "new.sock").exists()
+            assert not is_open(short_path / "audit.log")
+            assert await site.hash() == before
+            assert daemon.applied == ([80] if again else [80, 80]), "the old one is applied again"
+            assert (await site.ask("config-set", {"SlowKettle": wanted})).result == 0
+
+    run(main())
+
+
+def test_a_change_that_holds_is_finished_although_nobody_waits_for_it_any_more(short_path: Path) -> None:
+    async def main() -> None:
+        old, new = short_path / "old.sock", short_path / "new.sock"
+        access: JSON = {"audit": {"file": str(short_path / "audit.log")}}
+        before: JSON = {"control-socket": unix(old), "access": access}
+        async with served(short_path, configuration=before) as site:
+            change = asyncio.create_task(
+                site.running.owner.change(Document({"Kettle": {"degrees": 5, "control-socket": unix(new)}}))
+            )
+            # The audit of before is being closed, in its thread.
+            while old.exists():
+                await asyncio.sleep(0)
+            change.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await change
+            assert not is_open(short_path / "audit.log")
+            assert new.exists()
+            assert site.settings.degrees == 5
+            told = await site.ask("config-get")
+            assert isinstance(told.value, dict)
+            assert told.value["hash"] == await site.hash()
+            assert "access" not in told.value["Kettle"]  # type: ignore[operator]
 
     run(main())
 

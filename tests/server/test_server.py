@@ -344,12 +344,27 @@ async def test_while_one_channel_is_closing_no_other_takes_anybody_new(
 
 
 @on_every_loop
-async def test_a_server_can_listen_again_where_it_has_closed(path: Path, commands: Commands) -> None:
-    server = Server(commands)
+async def test_a_server_can_listen_where_another_has_closed(path: Path, commands: Commands) -> None:
     port = 0
     for _ in range(3):
+        server = Server(commands)
         await server.listen(f"unix:{path}")
         port = (await server.listen(f"http://127.0.0.1:{port}")).endpoint.port
         assert await ask(path) == ANSWER
         await server.close()
         assert server.channels == ()
+
+
+@on_every_loop
+async def test_a_server_that_is_closed_opens_nothing_more(path: Path, commands: Commands) -> None:
+    server = Server(commands)
+    channel = await server.listen("http://127.0.0.1:0")
+    late = asyncio.create_task(server.listen("http://127.0.0.1:0"))
+    await asyncio.sleep(0)
+    await server.close()
+    for opening in (late, server.listen(f"unix:{path}"), server.listen("http://127.0.0.1:0")):
+        with pytest.raises(bridle.EndpointError, match="the server is closed"):
+            await opening
+    assert server.channels == ()
+    assert not path.exists()
+    server.retire(channel)  # as it is already

@@ -7,6 +7,7 @@ leaves the configuration that was there. Commands, signals and the start all com
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import inspect
 import logging
@@ -26,6 +27,7 @@ from bridle.daemon.channels import ControlChannels
 from bridle.daemon.document import Document, read_file
 from bridle.daemon.files import replace_file
 from bridle.daemon.guarding import Guards
+from bridle.daemon.turns import Turns, undisturbed
 from bridle.net.endpoint import Endpoint
 from bridle.server.exposure import Governs, governs_nothing
 from bridle.wire import kea_json
@@ -128,7 +130,7 @@ class ConfigurationOwner:
         self.file: str | None = os.path.abspath(file) if file else None  # noqa: PTH100 - must not resolve links
         self.shown_file = file
         self._clock = clock
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
         self._channels: ControlChannels | None = None
         self._held: Held | None = None
         self._document: Document | None = None
@@ -159,7 +161,7 @@ class ConfigurationOwner:
             BridleError: one of them cannot be opened.
         """
         # In turn: no change may take away the roles without which a channel does not open.
-        async with self._turn:
+        async with self._turns.take():
             self._channels = channels
             if self._document is not None:
                 held = self.held
@@ -199,8 +201,13 @@ class ConfigurationOwner:
             RestoreError: it failed, and so did going back.
             BridleError: it failed; what held before still does.
         """
-        async with self._turn:
+        async with self._turns.take():
             return await self._change(document, force=force)
+
+    async def close(self, grace: float) -> None:
+        """Refuse every later change. One that is under way has ``grace`` seconds left; then what held before
+        it still does, but is not applied again."""
+        await self._turns.end(grace)
 
     async def _change(self, document: Document, *, force: bool) -> Held:
         asked = document
@@ -213,8 +220,6 @@ class ConfigurationOwner:
             self._changed = self._clock()
             return self._held
         await self._apply(wanted, document)
-        self._held, self._document = wanted, document
-        self._changed = self._clock()
         return wanted
 
     async def refresh(self) -> Held:
@@ -224,7 +229,7 @@ class ConfigurationOwner:
         Raises:
             BridleError: it failed; what held before still does.
         """
-        async with self._turn:
+        async with self._turns.take():
             if self._asked is None:
                 raise ConfigurationError("the daemon has no configuration yet")
             return await self._change(self._asked, force=False)
@@ -238,21 +243,36 @@ class ConfigurationOwner:
                 channels = self._wanted(document, wanted.access)
                 transitions.append(await self._channels.prepare(channels, wanted.governs))
         except BaseException:
-            await _roll_back(transitions)
+            await undisturbed(_roll_back(transitions))
             raise
         try:
             await self._let_hold(wanted)
-        except Exception as error:
-            refusal = self._refusal(error, document)
-            await _roll_back(transitions)
-            await self._restore(refusal)
-            if refusal is error:
-                raise
-            raise refusal from error
+            self._turns.settle()
+        except BaseException as error:
+            await undisturbed(_roll_back(transitions))
+            await self._refuse(error, document)
+            raise
+        await undisturbed(self._commit(transitions, wanted, document))
+
+    async def _commit(self, transitions: Sequence[Transition], wanted: Held, document: Document) -> None:
+        self._held, self._document = wanted, document
+        self._changed = self._clock()
         # The channels first, and nothing is waited for before the guard has changed: a channel whose
         # authentication comes when roles go is never without both.
         for transition in reversed(transitions):
             await transition.commit()
+
+    async def _refuse(self, error: BaseException, document: Document) -> None:
+        """Apply what was there before; raise what the daemon raised as an error of the configuration."""
+        if not isinstance(error, Exception):
+            # Somebody has lost patience, and hears nothing any more: what goes wrong is in the log.
+            with contextlib.suppress(RestoreError):
+                await self._restore(error)
+            return
+        refusal = self._refusal(error, document)
+        await self._restore(refusal)
+        if refusal is not error:
+            raise refusal from error
 
     def _refusal(self, error: Exception, document: Document) -> BridleError:
         """What a daemon raised, as an error of the configuration, with its position."""
@@ -274,8 +294,8 @@ class ConfigurationOwner:
                     f"the configuration was not applied in {APPLY_TIMEOUT:g} seconds"
                 ) from error
 
-    async def _restore(self, first: Exception) -> None:
-        if self._held is None:
+    async def _restore(self, first: BaseException) -> None:
+        if self._held is None or self._turns.ended:
             return
         try:
             await self._let_hold(self._held)
@@ -294,7 +314,7 @@ class ConfigurationOwner:
         if self.shown_file is None:
             raise ConfigurationError("there is no configuration file: the daemon was started without one")
         # Read in turn: two who reload at once must not leave the older text.
-        async with self._turn:
+        async with self._turns.take():
             daemon = self._daemon
             document = await asyncio.to_thread(
                 read_file, self.shown_file, daemon.root, rootless=daemon.rootless

@@ -80,11 +80,23 @@ class Running:
         else:
             _log.info("configuration reloaded")
 
-    async def stop_reloading(self) -> None:
-        """End a reload that is under way."""
-        if self._reloading is not None:
-            self._reloading.cancel()
-            await asyncio.wait([self._reloading])
+    async def close(self) -> None:
+        """Change the configuration no more, then close all channels. A change and the answers in flight have
+        their grace, unless somebody does not wait for it.
+
+        Raises:
+            EndpointError: a channel's files could not be removed; everything else is done nevertheless.
+        """
+        grace = 0.0
+        try:
+            # The channels after it: none may open when all the others are closed.
+            await self.owner.close(GRACE)
+            grace = GRACE
+        finally:
+            if self._reloading is not None:
+                self._reloading.cancel()
+                await asyncio.wait([self._reloading])
+            await self.server.close(grace)
 
     async def wait(self) -> int:
         """Wait until somebody asks the daemon to end; the exit status that was asked for."""
@@ -142,8 +154,7 @@ async def serve(
         yield running
     finally:
         try:
-            await running.stop_reloading()
-            await server.close(GRACE)
+            await running.close()
         finally:
             common.deregister()
             try:

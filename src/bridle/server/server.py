@@ -77,6 +77,7 @@ class Server:
         self._renewable: dict[Channel, tuple[Certificates, HttpSettings]] = {}
         self._channels: list[Channel] = []
         self._retired: list[Channel] = []
+        self._closed = False
 
     @property
     def channels(self) -> Sequence[Channel]:
@@ -98,10 +99,12 @@ class Server:
 
         Raises:
             EndpointError: the endpoint is malformed, cannot be listened on, or would let everybody in who can
-                reach it from another machine.
+                reach it from another machine; or the server is closed.
         """
         if isinstance(endpoint, str):
             endpoint = Endpoint.parse(endpoint)
+        if self._closed:
+            raise _closed(endpoint)
         options = Options(endpoint)
         settings, certificates = self._read(endpoint, options, settings or HttpSettings())
         if endpoint.in_http:
@@ -115,6 +118,9 @@ class Server:
             raise EndpointError(f"cannot listen on '{endpoint}': pacemaker travels on qb")
         else:
             channel = await self._listen_on_socket(endpoint, options, settings, governs)
+        if self._closed:
+            await channel.close(0)
+            raise _closed(endpoint)
         channel.use_door(self._door)
         self._channels.append(channel)
         if channel.exposed:
@@ -280,10 +286,13 @@ class Server:
 
     def retire(self, channel: Channel) -> None:
         """Close a channel to new connections; its open connections go on, until :meth:`close` at the latest.
+        One that is not open any more stays so.
 
         Raises:
             EndpointError: its files could not be removed; it listens no more nevertheless.
         """
+        if channel not in self._channels:
+            return
         self._channels.remove(channel)
         self._renewable.pop(channel, None)
         self._exposed.pop(channel, None)
@@ -291,11 +300,13 @@ class Server:
         channel.retire()
 
     async def close(self, grace: float = GRACE) -> None:
-        """Close all channels at once, delivering the answers in flight within ``grace`` seconds.
+        """Close all channels at once, delivering the answers in flight within ``grace`` seconds. No other is
+        opened afterwards.
 
         Raises:
             EndpointError: a channel's files could not be removed; everything else is done nevertheless.
         """
+        self._closed = True
         channels = self._channels + self._retired
         self._channels, self._retired = [], []
         self._renewable.clear()
@@ -304,6 +315,10 @@ class Server:
         for failure in ends:
             if failure is not None:
                 raise failure
+
+
+def _closed(endpoint: Endpoint) -> EndpointError:
+    return EndpointError(f"cannot listen on '{endpoint}': the server is closed")
 
 
 def _is_http_unix(endpoint: Endpoint) -> bool:
