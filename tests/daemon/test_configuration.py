@@ -17,7 +17,7 @@ import pytest
 
 import bridle
 from bridle.daemon.configuration import ConfigurationOwner, configuration_hash
-from bridle.daemon.document import FILE_LIMIT, Document, read_file
+from bridle.daemon.document import FILE_LIMIT, Completion, Document, read_file
 from bridle.testing import elapsed, run
 from tests.support.audits import is_open
 from tests.support.kettle import JSON, Kettle, Site, SlowKettle, say, served
@@ -127,6 +127,56 @@ def test_a_refused_configuration_leaves_everything_as_it_was(
                 "old.sock",
                 "old.sock.lock",
             ]
+
+    run(main())
+
+
+def test_a_refused_configuration_does_not_come_back(short_path: Path) -> None:
+    async def main() -> None:
+        daemon = refusing(500, bridle.ConfigurationError("not now"))
+        async with served(short_path, daemon, configuration={"degrees": 80}) as site:
+            assert (await site.ask("config-set", {"Kettle": {"degrees": 500}})).result == 1
+            daemon.refuses = lambda degrees: None
+            await daemon.refresh()
+            assert site.settings.degrees == 80
+            assert daemon.applied == [80, 500, 80]
+
+    run(main())
+
+
+class Answered(Kettle):
+    """A kettle whose configurations are completed, and which knows of which that came to hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adopted: list[str] = []
+
+    async def complete_configuration(self, document: Document) -> Completion:
+        """Add something from elsewhere."""
+        whole = document.value["Answered"]
+        assert isinstance(whole, dict)
+        text = str(whole.get("label", ""))
+        completed = document.changed({"Answered": {**whole, "max-period": 7}})
+        return Completion(completed, lambda: self.adopted.append(text))
+
+
+def test_what_belongs_to_a_configuration_is_adopted_when_it_holds(short_path: Path) -> None:
+    async def main() -> None:
+        daemon = Answered()
+        daemon.refuses = lambda degrees: ValueError("no") if degrees == 500 else None
+        async with served(short_path, daemon, configuration={"label": "a"}) as site:
+            assert site.settings.max_period == 7
+            wanted: list[tuple[dict[str, JSON], int]] = [
+                ({"label": "b", "degrees": "hot"}, 1),
+                ({"label": "c", "degrees": 500}, 1),
+                ({"label": "d", "control-socket": unix(short_path / "none" / "s")}, 1),
+                ({"label": "e"}, 0),
+                ({"label": "e"}, 0),
+            ]
+            for configuration, result in wanted:
+                answer = await site.ask("config-set", {"Answered": configuration})
+                assert answer.result == result
+            assert daemon.adopted == ["a", "e", "e"]
 
     run(main())
 

@@ -24,7 +24,7 @@ from bridle.core.messages import JSON
 from bridle.daemon.access import read_guard_settings
 from bridle.daemon.channel_settings import ChannelSettings, check_safety, limit_log_ins
 from bridle.daemon.channels import ControlChannels
-from bridle.daemon.document import Document, read_file
+from bridle.daemon.document import Completion, Document, read_file
 from bridle.daemon.files import replace_file
 from bridle.daemon.guarding import Guards
 from bridle.daemon.turns import Turns, undisturbed
@@ -81,7 +81,7 @@ class Configurable(Protocol):
         """The names of secrets in its configuration and its commands' arguments, besides the common ones."""
         ...
 
-    def complete_configuration(self, document: Document) -> Awaitable[Document] | None:
+    def complete_configuration(self, document: Document) -> Awaitable[Document | Completion] | None:
         """The document with what belongs to it and stands elsewhere; None: it is complete."""
         ...
 
@@ -209,18 +209,25 @@ class ConfigurationOwner:
         it still does, but is not applied again."""
         await self._turns.end(grace)
 
-    async def _change(self, document: Document, *, force: bool) -> Held:
-        asked = document
-        completed = self._daemon.complete_configuration(document)
-        if completed is not None:
-            document = await completed
-        wanted = self.test(document)
-        self._asked = asked
+    async def _change(self, asked: Document, *, force: bool) -> Held:
+        completion = await self._complete(asked)
+        wanted = self.test(completion.document)
         if self._held is not None and self._held.hash == wanted.hash and not force:
-            self._changed = self._clock()
+            self._take_on(asked, completion)
             return self._held
-        await self._apply(wanted, document)
+        await self._apply(wanted, asked, completion)
         return wanted
+
+    async def _complete(self, document: Document) -> Completion:
+        completed = self._daemon.complete_configuration(document)
+        found = document if completed is None else await completed
+        return found if isinstance(found, Completion) else Completion(found)
+
+    def _take_on(self, asked: Document, completion: Completion) -> None:
+        """Go by what was asked for from now on: what is refused must not come back with the next look."""
+        self._asked = asked
+        self._changed = self._clock()
+        completion.adopt()
 
     async def refresh(self) -> Held:
         """Apply once more what was asked for last, completed by what stands elsewhere now; where that makes
@@ -234,7 +241,8 @@ class ConfigurationOwner:
                 raise ConfigurationError("the daemon has no configuration yet")
             return await self._change(self._asked, force=False)
 
-    async def _apply(self, wanted: Held, document: Document) -> None:
+    async def _apply(self, wanted: Held, asked: Document, completion: Completion) -> None:
+        document = completion.document
         transitions: list[Transition] = []
         try:
             if self._guards is not None:
@@ -252,11 +260,13 @@ class ConfigurationOwner:
             await undisturbed(_roll_back(transitions))
             await self._refuse(error, document)
             raise
-        await undisturbed(self._commit(transitions, wanted, document))
+        await undisturbed(self._commit(transitions, wanted, asked, completion))
 
-    async def _commit(self, transitions: Sequence[Transition], wanted: Held, document: Document) -> None:
-        self._held, self._document = wanted, document
-        self._changed = self._clock()
+    async def _commit(
+        self, transitions: Sequence[Transition], wanted: Held, asked: Document, completion: Completion
+    ) -> None:
+        self._held, self._document = wanted, completion.document
+        self._take_on(asked, completion)
         # The channels first, and nothing is waited for before the guard has changed: a channel whose
         # authentication comes when roles go is never without both.
         for transition in reversed(transitions):
