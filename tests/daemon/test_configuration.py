@@ -193,6 +193,35 @@ def test_an_error_that_nobody_meant_is_logged_with_its_traceback(
     assert record.exc_info is not None
 
 
+class Careless(Kettle):
+    """A kettle with a fault in the test of its configuration."""
+
+    def check_configuration(self, document: Document) -> object:
+        """Fail for one temperature."""
+        whole = document.value["Careless"]
+        assert isinstance(whole, dict)
+        if whole.get("degrees") == 500:
+            raise KeyError("bug")
+        return super().check_configuration(document)
+
+
+def test_an_error_that_nobody_meant_refuses_a_configuration_that_is_tested(
+    short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with served(short_path, Careless(), configuration={"degrees": 80}) as site:
+            site.file.write_text('{"Careless": {"degrees": 500}}')
+            for command in ("config-test", "config-set", "config-reload"):
+                answer = await site.ask(command, {"Careless": {"degrees": 500}})
+                assert answer.result == bridle.Result.ERROR
+                assert str(answer.text).endswith("'bug'")
+            assert site.daemon.applied == [80]
+
+    run(main())
+    found = [record.getMessage() for record in caplog.records if record.exc_info is not None]
+    assert found == ["the configuration could not be used: 'bug'"] * 3
+
+
 def test_a_failed_restore_is_told_with_both_texts(short_path: Path) -> None:
     async def main() -> None:
         daemon = Kettle()

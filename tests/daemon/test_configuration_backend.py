@@ -183,6 +183,28 @@ async def test_what_was_refused_is_not_tried_again_before_it_has_changed(
 
 
 @on_virtual_clock
+async def test_a_look_that_meets_a_fault_is_logged_and_not_the_last(
+    short_path: Path,
+    database: dict[str, JSON],
+    store: Fragments,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(fragments: Fragments) -> int:
+        raise KeyError("bug")
+
+    async with served(short_path, database) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Fragments, "version", fail)
+            await asyncio.sleep(35)
+        assert any(record.exc_info is not None for record in caplog.records)
+        assert "the configuration goes on as it is" in caplog.text
+        store.set(Fragment("all", "times", {"valid-lifetime": 111}))
+        await asyncio.sleep(35)
+        assert await lifetime(client) == 111
+
+
+@on_virtual_clock
 async def test_without_a_backend_there_is_nothing_to_pull(short_path: Path) -> None:
     async with served(short_path, {}, **{"config-control": {"config-databases": []}}) as client:
         answer = await client.execute("config-backend-pull")

@@ -358,6 +358,35 @@ def test_a_reload_is_asked_for_and_what_goes_wrong_is_logged(
     assert "configuration reloaded" in caplog.text
 
 
+@pytest.mark.parametrize("method", ["check_configuration", "control_channels"])
+def test_a_reload_that_meets_a_fault_is_logged_and_the_next_one_is_done(
+    short_path: Path, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    class Careless(Kettle):
+        tested = False
+
+    def fail(daemon: Careless, document: Document) -> object:
+        # Channels are asked for when a configuration is tested, and once more when they are opened.
+        if daemon.tested or method == "check_configuration":
+            raise KeyError("bug")
+        daemon.tested = True
+        return ()
+
+    async def main() -> None:
+        async with served(short_path, Careless()) as site:
+            site.file.write_text('{ "Careless": { "degrees": 3 } }')
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Careless, method, fail)
+                site.running.reload()
+                await settled(lambda: "reload failed, the previous configuration goes on" in caplog.text)
+            assert site.settings.degrees == 90
+            site.running.reload()
+            await settled(lambda: site.settings.degrees == 3)
+
+    run(main())
+    assert any(record.exc_info is not None for record in caplog.records)
+
+
 async def settled(condition: Callable[[], bool]) -> None:
     """Wait until the condition holds, some virtual seconds at most."""
     async with asyncio.timeout(60):

@@ -189,8 +189,11 @@ class ConfigurationOwner:
             held = Held(settings, value, configuration_hash(root, value), access)
             for channel in self._wanted(document, access):
                 check_safety(channel, held.governs, allowed=self.allow_unauthenticated)
-        except ConfigurationError as error:
-            raise document.placed(error, [root]) from error
+        except Exception as error:
+            refusal = self._refusal(error, document)
+            if refusal is error:
+                raise
+            raise refusal from error
         return held
 
     async def change(self, document: Document, *, force: bool = False) -> Held:
@@ -290,7 +293,7 @@ class ConfigurationOwner:
             return document.placed(error, [self._daemon.root])
         if isinstance(error, BridleError):
             return error
-        _log.error("the configuration could not be applied: %s", error, exc_info=error)
+        _log.error("the configuration could not be used: %s", error, exc_info=error)
         return ConfigurationError(str(error) or type(error).__name__)
 
     async def _let_hold(self, held: Held) -> None:

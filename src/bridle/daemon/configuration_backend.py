@@ -147,6 +147,8 @@ class ConfigurationBackend:
                 await self._look()
             except BridleError as error:
                 _log.error("the configuration goes on as it is: %s", error)
+            except Exception:
+                _log.exception("the configuration goes on as it is")
 
     async def _look(self) -> None:
         versions = await self._in_time(_versions, self._databases)

@@ -77,6 +77,8 @@ class Running:
             await self.owner.load()
         except BridleError as error:
             _log.error("reload failed, the previous configuration goes on: %s", error)
+        except Exception:
+            _log.exception("reload failed, the previous configuration goes on")
         else:
             _log.info("configuration reloaded")
 
