@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import socket
 import stat
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ import bridle
 from bridle import CommandManager, EndpointError, Peer, Server
 from bridle.access.tls import client_context, server_context
 from bridle.server import GRACE, Channel, HttpSettings
+from bridle.server.server import RETIRED_WAIT
 from bridle.testing import elapsed
 from tests.support.loops import on_every_loop, on_virtual_clock
 from tests.support.streams import KEEP, Commands, Visitor, turns
@@ -280,6 +283,51 @@ async def test_a_retired_channel_takes_nobody_new_and_serves_whom_it_has(
             assert await ask(path) == ANSWER
             await server.close(1)
             assert await visitor.read_all() == b""
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "unix:{}",
+        "tcp:127.0.0.1:0",
+        "http://127.0.0.1:0",
+        "http+unix:{}",
+        "binrpc+unixd:{}",
+        "binrpc+udp:127.0.0.1:0",
+        "fifo:{}",
+        "qb:bridle-retired-{pid}",
+    ],
+)
+@on_virtual_clock
+async def test_a_retired_channel_is_forgotten_when_nobody_is_left(
+    path: Path, commands: Commands, place: str
+) -> None:
+    async with serving(commands, "http://127.0.0.1:0") as server:
+        await server.listen(place.format(path, pid=os.getpid()))
+        channel = weakref.ref(server.channels[1])
+        server.retire(server.channels[1])
+        await asyncio.sleep(2 * RETIRED_WAIT)
+        gc.collect()
+        assert channel() is None
+        assert len(server.channels) == 1
+
+
+@pytest.mark.parametrize("wire", ["unix", "http"])
+@on_virtual_clock
+async def test_a_retired_channel_is_not_forgotten_before(path: Path, commands: Commands, wire: str) -> None:
+    place = f"unix:{path}" if wire == "unix" else "http://127.0.0.1:0"
+    async with serving(commands, place) as server:
+        endpoint = server.channels[0].endpoint
+        channel = weakref.ref(server.channels[0])
+        async with bridle.connect_async(endpoint) as client:
+            call = asyncio.create_task(client.call("wait", ["x", 7]))
+            await asyncio.sleep(0.1)
+            server.retire(server.channels[0])
+            assert await call == "x"
+            assert elapsed() == pytest.approx(7.1, abs=0.2)
+        await asyncio.sleep(2 * RETIRED_WAIT)
+        gc.collect()
+        assert channel() is None
 
 
 @pytest.mark.parametrize("grace", [0, GRACE])

@@ -119,8 +119,7 @@ class ChannelTransition:
     async def rollback(self) -> None:
         """Close what was opened for this."""
         for channel in self.opened:
-            self._retire(channel)
-            await self._close(channel)
+            await self._discard(channel)
         self.opened.clear()
 
     # Past the point of no return nothing may raise: what is left over is told to the log.
@@ -131,8 +130,8 @@ class ChannelTransition:
         except EndpointError as error:
             _log.error("%s: %s", channel.endpoint, error)
 
-    async def _close(self, channel: Channel) -> None:
+    async def _discard(self, channel: Channel) -> None:
         try:
-            await channel.close(0)
+            await self._server.discard(channel)
         except EndpointError as error:
             _log.error("%s: %s", channel.endpoint, error)

@@ -62,6 +62,11 @@ class DatagramListener:
         if self._unix:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is on its way."""
+        return bool(self._tasks)
+
     def start(self) -> None:
         """Begin to read."""
         if not self._reading:

@@ -64,6 +64,11 @@ class Channel(Protocol):
         """Whether other machines can reach it."""
         ...
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected, or an answer is on its way."""
+        ...
+
     def update(self, settings: HttpSettings) -> None:
         """Use other settings for the requests and the TLS handshakes to come."""
         ...

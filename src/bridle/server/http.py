@@ -245,6 +245,11 @@ class HttpChannel:
         self._file = file
         self.exposed: bool = file is None and not is_loopback(listener.address[0])
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected, or an answer is on its way."""
+        return self._listener.busy
+
     def update(self, settings: HttpSettings) -> None:
         """Use other settings for the requests and the TLS handshakes to come."""
         self._commands.use(settings)

@@ -42,6 +42,11 @@ class QbChannel:
         self._listener = listener
         self._unsubscribe = unsubscribe
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected, or an answer is on its way."""
+        return self._listener.busy
+
     def update(self, settings: HttpSettings) -> None:
         """There is nothing to set."""
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bridle.net.stream import Door, Execute
     from bridle.server.ctl import Ctl
 
-__all__ = ["SOCKET_MODE", "Server"]
+__all__ = ["RETIRED_WAIT", "SOCKET_MODE", "Server"]
 
 _log = logging.getLogger("bridle.server")
 
@@ -39,6 +39,9 @@ SOCKET_MODE = 0o660
 # Kamailio's: the owner alone (facts/kamailio.md §4).
 CTL_SOCKET_MODE = 0o600
 CTL_DIALECTS = ("binrpc", "fifo")
+# Seconds between two looks whether somebody is left on a channel that takes nobody new. Not at once: asyncio
+# may have accepted clients of whom it has not told yet.
+RETIRED_WAIT = 1.0
 
 
 class Server:
@@ -77,6 +80,7 @@ class Server:
         self._renewable: dict[Channel, tuple[Certificates, HttpSettings]] = {}
         self._channels: list[Channel] = []
         self._retired: list[Channel] = []
+        self._seeing_off: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
@@ -286,18 +290,46 @@ class Server:
 
     def retire(self, channel: Channel) -> None:
         """Close a channel to new connections; its open connections go on, until :meth:`close` at the latest.
-        One that is not open any more stays so.
+        It is forgotten when the last of them has ended. One that is not open any more stays so.
 
         Raises:
             EndpointError: its files could not be removed; it listens no more nevertheless.
         """
+        if self._remove(channel):
+            self._retired.append(channel)
+            if self._seeing_off is None:
+                self._seeing_off = asyncio.get_running_loop().create_task(self._see_off())
+            channel.retire()
+
+    async def discard(self, channel: Channel) -> None:
+        """Close a channel, with all its connections.
+
+        Raises:
+            EndpointError: its files could not be removed; it is closed nevertheless.
+        """
+        if self._remove(channel):
+            await channel.close(0)
+
+    def _remove(self, channel: Channel) -> bool:
+        """Take a channel from those that are open; False: it is not one of them."""
         if channel not in self._channels:
-            return
+            return False
         self._channels.remove(channel)
         self._renewable.pop(channel, None)
         self._exposed.pop(channel, None)
-        self._retired.append(channel)
-        channel.retire()
+        return True
+
+    async def _see_off(self) -> None:
+        """End the retired channels on which nobody is left."""
+        while self._retired:
+            await asyncio.sleep(RETIRED_WAIT)
+            for channel in [one for one in self._retired if not one.busy]:
+                try:
+                    await channel.close(0)
+                except Exception as error:
+                    _log.error("%s: %s", channel.endpoint, error)
+                self._retired.remove(channel)
+        self._seeing_off = None
 
     async def close(self, grace: float = GRACE) -> None:
         """Close all channels at once, delivering the answers in flight within ``grace`` seconds. No other is
@@ -307,6 +339,8 @@ class Server:
             EndpointError: a channel's files could not be removed; everything else is done nevertheless.
         """
         self._closed = True
+        if self._seeing_off is not None:
+            self._seeing_off.cancel()
         channels = self._channels + self._retired
         self._channels, self._retired = [], []
         self._renewable.clear()

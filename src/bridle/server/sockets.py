@@ -71,6 +71,11 @@ class SocketChannel:
         """Who is connected, in order."""
         return self._listener.connections if isinstance(self._listener, StreamListener) else ()
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected, or an answer is on its way."""
+        return self._listener.busy
+
     def update(self, settings: HttpSettings) -> None:
         """Use other certificates for the handshakes to come; there is nothing else to set."""
         if settings.tls is not None and isinstance(self._listener, StreamListener):
