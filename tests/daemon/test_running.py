@@ -507,6 +507,24 @@ def test_nothing_is_applied_any_more_when_the_daemon_stops(short_path: Path) -> 
     assert refused == ["the daemon ends: its configuration is not changed any more"] * 2
 
 
+def test_what_is_there_while_a_daemon_is_served_is_gone_with_it(short_path: Path) -> None:
+    class Ending(Kettle):
+        async def stop(self) -> None:
+            await super().stop()
+            self.end(3)
+
+    async def main() -> None:
+        daemon = Ending()
+        async with served(short_path, daemon):
+            await daemon.refresh()
+        with pytest.raises(RuntimeError, match="not served"):
+            daemon.end(0)
+        with pytest.raises(RuntimeError, match="not served"):
+            await daemon.refresh()
+
+    run(main())
+
+
 def test_a_change_that_does_not_listen_is_left_behind(
     short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -404,6 +404,30 @@ async def test_a_server_can_listen_where_another_has_closed(path: Path, commands
 
 
 @on_every_loop
+async def test_a_server_tells_the_log_of_every_channel_that_does_not_close(
+    short_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".kept":
+            raise PermissionError(1, "Operation not permitted")
+        unlink(path, missing_ok)
+
+    server = Server(commands)
+    first, second, third = (f"{short_path}/{name}" for name in ("a.kept", "b.kept", "c"))
+    for place in (first, second, third):
+        await server.listen(f"unix:{place}")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(bridle.EndpointError, match=first):
+            await server.close(0)
+    assert f"cannot remove socket '{first}'" in caplog.text
+    assert f"cannot remove socket '{second}'" in caplog.text
+    assert not Path(third).exists()
+
+
+@on_every_loop
 async def test_a_server_that_is_closed_opens_nothing_more(path: Path, commands: Commands) -> None:
     server = Server(commands)
     channel = await server.listen("http://127.0.0.1:0")

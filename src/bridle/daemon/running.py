@@ -139,8 +139,8 @@ async def serve(
     owner = ConfigurationOwner(daemon, configuration_file, guards=guards)
     owner.allow_unauthenticated = allow_unauthenticated
     running = Running(daemon, server, owner)
-    daemon.end = running.shut_down
-    daemon.refresh = owner.refresh
+    unserved = daemon.end, daemon.refresh
+    daemon.end, daemon.refresh = running.shut_down, owner.refresh
     common = CommonCommands(
         daemon, owner, uptime=lambda: int(time.monotonic() - began), shut_down=running.shut_down
     )
@@ -163,6 +163,7 @@ async def serve(
                 if started:
                     await _stop(daemon)
             finally:
+                daemon.end, daemon.refresh = unserved
                 await guards.close()
 
 

@@ -336,7 +336,8 @@ class Server:
         opened afterwards.
 
         Raises:
-            EndpointError: a channel's files could not be removed; everything else is done nevertheless.
+            EndpointError: a channel's files could not be removed; everything else is done nevertheless. Where
+                that goes for several channels, the log has them all.
         """
         self._closed = True
         if self._seeing_off is not None:
@@ -346,9 +347,12 @@ class Server:
         self._renewable.clear()
         self._exposed.clear()
         ends = await asyncio.gather(*(channel.close(grace) for channel in channels), return_exceptions=True)
-        for failure in ends:
-            if failure is not None:
-                raise failure
+        failures = [(channel, end) for channel, end in zip(channels, ends, strict=True) if end is not None]
+        if len(failures) > 1:
+            for channel, failure in failures:
+                _log.error("%s: %s", channel.endpoint, failure, exc_info=failure)
+        for _, failure in failures:
+            raise failure
 
 
 def _closed(endpoint: Endpoint) -> EndpointError:
