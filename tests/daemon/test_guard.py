@@ -17,6 +17,7 @@ import pytest
 
 import bridle
 from bridle.access.audit_verify import verify
+from bridle.daemon.document import Document
 from bridle.net.libqb.asynchronous import connect_async
 from bridle.net.libqb.errors import LibqbError
 from tests.support.audits import lines
@@ -245,6 +246,42 @@ async def test_a_listener_does_not_open_by_roles_that_end_with_its_configuration
 async def test_a_listener_may_go_together_with_the_roles_that_it_needs(short_path: Path) -> None:
     async with served(short_path, {**named(free_port()), **OPERATOR}) as site:
         assert (await site.ask("config-set", {"Safe": {}})).result == 0
+
+
+class SlowSafe(Safe):
+    """A safe that takes some seconds to change its configuration."""
+
+    async def configure(self, configuration: object) -> None:
+        """Take them."""
+        await asyncio.sleep(3)
+
+
+@pytest.mark.parametrize("wire", ["http", "binrpc+tcp", "binrpc+udp"])
+@on_virtual_clock
+async def test_a_listener_lets_nobody_in_before_the_roles_hold_that_it_needs(
+    short_path: Path, wire: str
+) -> None:
+    port, safe = free_port(), SlowSafe()
+    transport = wire.removeprefix("binrpc+")
+    entry: JSON = {"socket-type": "binrpc", "socket-name": f"{transport}:0.0.0.0:{port}"}
+    if wire == "http":
+        entry = {"socket-type": "http", "socket-address": "0.0.0.0", "socket-port": port}
+    place = f"{wire}://127.0.0.1:{port}" if wire == "http" else f"{wire}:127.0.0.1:{port}"
+
+    async def unlock() -> bridle.Response:
+        async with bridle.connect_async(place, timeout=1) as client:
+            return await client.execute("unlock")
+
+    async with bridle.serve(safe, f"unix:{short_path}/unix") as running:
+        wanted = Document({"SlowSafe": {"control-sockets": [entry], **OPERATOR}})
+        change = asyncio.create_task(running.owner.change(wanted))
+        await asyncio.sleep(1)
+        with contextlib.suppress(bridle.TransportError):
+            assert (await unlock()).result != 0
+        assert safe.opened == []
+        await change
+        assert "Forbidden" in str((await unlock()).text)
+    assert safe.opened == []
 
 
 # Secrets.

@@ -78,6 +78,15 @@ class DatagramListener:
             self._reading = False
             self._loop.remove_reader(self._socket)
 
+    def hold(self) -> None:
+        """Let datagrams wait before :meth:`go_on` is called."""
+        self._pause()
+
+    def go_on(self) -> None:
+        """Read again."""
+        if not self._stopped:
+            self.start()
+
     def stop(self) -> None:
         """Take what has come, and then no more."""
         if self._reading:

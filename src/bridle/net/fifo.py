@@ -155,7 +155,7 @@ class FifoListener:
     @property
     def busy(self) -> bool:
         """Whether an answer is on its way."""
-        return bool(self._tasks)
+        return bool(self._queue or self._tasks)
 
     def start(self) -> None:
         """Begin to read."""

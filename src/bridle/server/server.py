@@ -129,6 +129,9 @@ class Server:
         self._channels.append(channel)
         if channel.exposed:
             self._exposed[channel] = settings
+            if governs is not None and not self._lets(channel.endpoint, settings):
+                # Until the roles hold by which it may listen: :meth:`use_guard` opens the door then.
+                channel.hold()
         if certificates is not None:
             self._renewable[channel] = (certificates, settings)
         return channel
@@ -160,6 +163,13 @@ class Server:
         if governs is None:
             governs = self._guard.settings.governs if self._guard is not None else governs_nothing
         check_exposure(endpoint, settings, governs, allowed=self.allow_unauthenticated)
+
+    def _lets(self, endpoint: Endpoint, settings: HttpSettings) -> bool:
+        try:
+            self.check(endpoint, settings)
+        except EndpointError:
+            return False
+        return True
 
     def check_others(self, governs: Governs, known: Collection[Channel]) -> None:
         """Refuse roles that would leave a channel which other machines can reach open to everybody.
