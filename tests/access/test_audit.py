@@ -26,10 +26,10 @@ from bridle.access.audit_file import AuditFile
 from bridle.access.audit_lines import ARGUMENTS_LIMIT, TEXT_LIMIT, Composer, Entry, Redactor, Series
 from bridle.access.audit_settings import AuditSettings, read_audit
 from bridle.testing import run
-from tests.support.audits import events, lines, texts, unredacted, written
+from tests.support.audits import events, is_open, lines, texts, unredacted, written
 from tests.support.bridle import bridle_environment
 from tests.support.loops import on_every_loop, on_virtual_clock
-from tests.support.programs import ROOT
+from tests.support.programs import ROOT, poll
 
 PEER = Peer(
     transport="https",
@@ -95,6 +95,21 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     made = Disk()
     monkeypatch.setattr(audit_file, "os", made)
     return made
+
+
+@on_every_loop
+async def test_an_audit_that_nobody_waits_for_any_more_is_closed_when_it_is_open(
+    tmp_path: Path, disk: Disk
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    disk.held = threading.Event()
+    opening = asyncio.create_task(Audit.open(AuditSettings(file=str(path)), unredacted))
+    assert await asyncio.to_thread(poll, lambda: is_open(path))
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    disk.held.set()
+    assert await asyncio.to_thread(poll, lambda: not is_open(path))
 
 
 # What a line says

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import json
 import socket
 import ssl
@@ -19,6 +20,7 @@ import trustme
 import bridle
 from bridle.daemon.control_sockets import read_control_sockets
 from bridle.daemon.document import Document
+from bridle.server.http import HttpChannel
 from bridle.testing import run
 from tests.support.kea import exchange
 from tests.support.kettle import JSON, Kettle, Site, say, served
@@ -203,6 +205,21 @@ def test_a_socket_that_cannot_be_opened_changes_nothing(short_path: Path, obstac
 
     with ExitStack() as stack:
         run(main(stack))
+
+
+def test_what_a_refused_change_opened_is_forgotten(short_path: Path) -> None:
+    def opened() -> int:
+        gc.collect()
+        return sum(isinstance(one, HttpChannel) for one in gc.get_objects())
+
+    async def main() -> None:
+        entries = sockets(web(0), {"socket-type": "unix", "socket-name": str(short_path / "none" / "s")})
+        async with served(short_path) as site:
+            before = opened()
+            assert (await change(site, entries)).result == 1
+            assert opened() == before
+
+    run(main())
 
 
 def test_a_socket_file_that_cannot_be_removed_is_told_to_the_log_and_the_change_holds(

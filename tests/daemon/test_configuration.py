@@ -17,8 +17,9 @@ import pytest
 
 import bridle
 from bridle.daemon.configuration import ConfigurationOwner, configuration_hash
-from bridle.daemon.document import FILE_LIMIT, Document, read_file
+from bridle.daemon.document import FILE_LIMIT, Completion, Document, read_file
 from bridle.testing import elapsed, run
+from tests.support.audits import is_open
 from tests.support.kettle import JSON, Kettle, Site, SlowKettle, say, served
 
 APPLIED = "Configuration successful."
@@ -39,7 +40,7 @@ def unix(path: Path) -> JSON:
 # One function that changes it.
 
 
-def test_a_change_is_tested_opened_applied_and_only_then_holds(short_path: Path) -> None:
+def test_a_change_is_tested_opened_applied_and_only_thenis_open(short_path: Path) -> None:
     new = short_path / "new.sock"
     seen: list[str] = []
 
@@ -130,6 +131,56 @@ def test_a_refused_configuration_leaves_everything_as_it_was(
     run(main())
 
 
+def test_a_refused_configuration_does_not_come_back(short_path: Path) -> None:
+    async def main() -> None:
+        daemon = refusing(500, bridle.ConfigurationError("not now"))
+        async with served(short_path, daemon, configuration={"degrees": 80}) as site:
+            assert (await site.ask("config-set", {"Kettle": {"degrees": 500}})).result == 1
+            daemon.refuses = lambda degrees: None
+            await daemon.refresh()
+            assert site.settings.degrees == 80
+            assert daemon.applied == [80, 500, 80]
+
+    run(main())
+
+
+class Answered(Kettle):
+    """A kettle whose configurations are completed, and which knows of which that came to hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adopted: list[str] = []
+
+    async def complete_configuration(self, document: Document) -> Completion:
+        """Add something from elsewhere."""
+        whole = document.value["Answered"]
+        assert isinstance(whole, dict)
+        text = str(whole.get("label", ""))
+        completed = document.changed({"Answered": {**whole, "max-period": 7}})
+        return Completion(completed, lambda: self.adopted.append(text))
+
+
+def test_what_belongs_to_a_configuration_is_adopted_when_it_holds(short_path: Path) -> None:
+    async def main() -> None:
+        daemon = Answered()
+        daemon.refuses = lambda degrees: ValueError("no") if degrees == 500 else None
+        async with served(short_path, daemon, configuration={"label": "a"}) as site:
+            assert site.settings.max_period == 7
+            wanted: list[tuple[dict[str, JSON], int]] = [
+                ({"label": "b", "degrees": "hot"}, 1),
+                ({"label": "c", "degrees": 500}, 1),
+                ({"label": "d", "control-socket": unix(short_path / "none" / "s")}, 1),
+                ({"label": "e"}, 0),
+                ({"label": "e"}, 0),
+            ]
+            for configuration, result in wanted:
+                answer = await site.ask("config-set", {"Answered": configuration})
+                assert answer.result == result
+            assert daemon.adopted == ["a", "e", "e"]
+
+    run(main())
+
+
 def test_an_error_that_nobody_meant_is_logged_with_its_traceback(
     short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,6 +191,35 @@ def test_an_error_that_nobody_meant_is_logged_with_its_traceback(
     run(main())
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info is not None
+
+
+class Careless(Kettle):
+    """A kettle with a fault in the test of its configuration."""
+
+    def check_configuration(self, document: Document) -> object:
+        """Fail for one temperature."""
+        whole = document.value["Careless"]
+        assert isinstance(whole, dict)
+        if whole.get("degrees") == 500:
+            raise KeyError("bug")
+        return super().check_configuration(document)
+
+
+def test_an_error_that_nobody_meant_refuses_a_configuration_that_is_tested(
+    short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with served(short_path, Careless(), configuration={"degrees": 80}) as site:
+            site.file.write_text('{"Careless": {"degrees": 500}}')
+            for command in ("config-test", "config-set", "config-reload"):
+                answer = await site.ask(command, {"Careless": {"degrees": 500}})
+                assert answer.result == bridle.Result.ERROR
+                assert str(answer.text).endswith("'bug'")
+            assert site.daemon.applied == [80]
+
+    run(main())
+    found = [record.getMessage() for record in caplog.records if record.exc_info is not None]
+    assert found == ["the configuration could not be used: 'bug'"] * 3
 
 
 def test_a_failed_restore_is_told_with_both_texts(short_path: Path) -> None:
@@ -255,6 +335,59 @@ def test_a_configuration_that_is_never_applied_is_given_up_after_a_minute(short_
             assert elapsed() == pytest.approx(60, abs=0.1)
             assert site.daemon.applied == [90, 500, 90]
             assert (await site.ask("config-set", {"Stuck": {"degrees": 1}})).result == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_change_that_nobody_waits_for_any_more_leaves_nothing_open(short_path: Path, again: bool) -> None:
+    async def main() -> None:
+        daemon = SlowKettle()
+        access: JSON = {"audit": {"file": str(short_path / "audit.log")}}
+        wanted: JSON = {"degrees": 500, "control-socket": unix(short_path / "new.sock"), "access": access}
+        async with served(short_path, daemon, configuration={"degrees": 80}) as site:
+            owner = site.running.owner
+            before = await site.hash()
+            change = asyncio.create_task(owner.change(Document({"SlowKettle": wanted})))
+            await asyncio.sleep(0.5)
+            assert (short_path / "new.sock").exists()
+            change.cancel()
+            if again:
+                await asyncio.sleep(0.5)
+                change.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await change
+            assert not (short_path / "new.sock").exists()
+            assert not is_open(short_path / "audit.log")
+            assert await site.hash() == before
+            assert daemon.applied == ([80] if again else [80, 80]), "the old one is applied again"
+            assert (await site.ask("config-set", {"SlowKettle": wanted})).result == 0
+
+    run(main())
+
+
+def test_a_change_that_holds_is_finished_although_nobody_waits_for_it_any_more(short_path: Path) -> None:
+    async def main() -> None:
+        old, new = short_path / "old.sock", short_path / "new.sock"
+        access: JSON = {"audit": {"file": str(short_path / "audit.log")}}
+        before: JSON = {"control-socket": unix(old), "access": access}
+        async with served(short_path, configuration=before) as site:
+            change = asyncio.create_task(
+                site.running.owner.change(Document({"Kettle": {"degrees": 5, "control-socket": unix(new)}}))
+            )
+            # The audit of before is being closed, in its thread.
+            while old.exists():
+                await asyncio.sleep(0)
+            change.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await change
+            assert not is_open(short_path / "audit.log")
+            assert new.exists()
+            assert site.settings.degrees == 5
+            told = await site.ask("config-get")
+            assert isinstance(told.value, dict)
+            assert told.value["hash"] == await site.hash()
+            assert "access" not in told.value["Kettle"]  # type: ignore[operator]
 
     run(main())
 

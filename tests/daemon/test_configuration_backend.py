@@ -155,6 +155,55 @@ async def test_it_is_looked_at_from_time_to_time(
         assert await lifetime(client) == 111
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"bogus": 1}, {"hooks-libraries": [{"library": "/none.py"}]}], ids=["tested", "applied"]
+)
+@on_virtual_clock
+async def test_a_refused_configuration_leaves_the_backend_as_it_is(
+    short_path: Path, database: dict[str, JSON], store: Fragments, wrong: dict[str, JSON]
+) -> None:
+    async with served(short_path, database) as client:
+        assert (await client.execute("config-set", {"Dhcp4": wrong})).result == 1
+        store.set(Fragment("all", "times", {"valid-lifetime": 111}))
+        assert (await client.execute("config-backend-pull")).result == 0
+        assert await lifetime(client) == 111
+
+
+@on_virtual_clock
+async def test_what_was_refused_is_not_tried_again_before_it_has_changed(
+    short_path: Path, database: dict[str, JSON], store: Fragments, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(short_path, database) as client:
+        store.set(Fragment("all", "times", {"valid-lifetime": 5, "bogus": 1}))
+        await asyncio.sleep(125)
+        assert caplog.text.count("the configuration goes on as it is") == 1
+        store.set(Fragment("all", "times", {"valid-lifetime": 111}))
+        await asyncio.sleep(35)
+        assert await lifetime(client) == 111
+
+
+@on_virtual_clock
+async def test_a_look_that_meets_a_fault_is_logged_and_not_the_last(
+    short_path: Path,
+    database: dict[str, JSON],
+    store: Fragments,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(fragments: Fragments) -> int:
+        raise KeyError("bug")
+
+    async with served(short_path, database) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Fragments, "version", fail)
+            await asyncio.sleep(35)
+        assert any(record.exc_info is not None for record in caplog.records)
+        assert "the configuration goes on as it is" in caplog.text
+        store.set(Fragment("all", "times", {"valid-lifetime": 111}))
+        await asyncio.sleep(35)
+        assert await lifetime(client) == 111
+
+
 @on_virtual_clock
 async def test_without_a_backend_there_is_nothing_to_pull(short_path: Path) -> None:
     async with served(short_path, {}, **{"config-control": {"config-databases": []}}) as client:

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import bridle
 from bridle.access.audit import Audit
 from bridle.access.audit_verify import verify
 from bridle.core.messages import Command
+from bridle.daemon.document import Document
 from bridle.net.libqb.asynchronous import connect_async
 from bridle.net.libqb.errors import LibqbError
 from tests.support.audits import lines
@@ -198,6 +200,102 @@ async def test_where_roles_decide_a_listener_for_others_needs_nothing_else(short
     with pytest.raises(bridle.EndpointError, match="allow-unauthenticated"):
         async with served(short_path, {}, everywhere):
             pass
+
+
+OPERATOR = access({"name": "operator", "accept-commands": "ALL"})
+REFUSED = "everybody would be let in"
+
+
+def named(port: int, **more: JSON) -> dict[str, JSON]:
+    """A configuration with a listener on a name, which :func:`beyond` makes one that others can reach."""
+    entry: JSON = {"socket-type": "http", "socket-address": "localhost", "socket-port": port, **more}
+    return {"control-sockets": [entry]}
+
+
+@pytest.fixture
+def beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``localhost`` is a name of all addresses: one whose address nobody knows before it is looked up."""
+    real = socket.getaddrinfo
+
+    def lying(host: object, *args: object, **options: object) -> object:
+        return real("0.0.0.0" if host == "localhost" else host, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lying)
+
+
+@pytest.mark.usefixtures("beyond")
+@on_virtual_clock
+async def test_a_listener_on_a_name_does_not_outlive_the_roles_that_it_opened_with(short_path: Path) -> None:
+    port = free_port()
+    entry = {"authentication": {"clients": [{"user": "amy", "password": "x"}]}}
+    secured = named(port, **entry, **{"allow-clear-text-passwords": True})
+    async with served(short_path, {}) as site:
+
+        async def change(configuration: dict[str, JSON]) -> str:
+            answer = await site.ask("config-set", {"Safe": configuration})
+            return str(answer.text) if answer.result else ""
+
+        assert REFUSED in await change(named(port))
+        assert await change({**named(port), **OPERATOR}) == ""
+        assert REFUSED in await change(named(port))
+        # Authentication takes the place of roles and the other way round, but neither goes alone.
+        assert await change(secured) == ""
+        assert REFUSED in await change(named(port))
+        assert await change({**named(port), **OPERATOR}) == ""
+        assert REFUSED in await change(named(port))
+        assert (await site.ask("config-get")).value["Safe"].keys() >= {"access"}  # type: ignore[index, union-attr, call-overload]
+
+
+@pytest.mark.usefixtures("beyond")
+@on_virtual_clock
+async def test_a_listener_does_not_open_by_roles_that_end_with_its_configuration(short_path: Path) -> None:
+    async with served(short_path, OPERATOR) as site:
+        refused = await site.ask("config-set", {"Safe": named(free_port())})
+        assert refused.result == 1
+        assert REFUSED in str(refused.text)
+
+
+@pytest.mark.usefixtures("beyond")
+@on_virtual_clock
+async def test_a_listener_may_go_together_with_the_roles_that_it_needs(short_path: Path) -> None:
+    async with served(short_path, {**named(free_port()), **OPERATOR}) as site:
+        assert (await site.ask("config-set", {"Safe": {}})).result == 0
+
+
+class SlowSafe(Safe):
+    """A safe that takes some seconds to change its configuration."""
+
+    async def configure(self, configuration: object) -> None:
+        """Take them."""
+        await asyncio.sleep(3)
+
+
+@pytest.mark.parametrize("wire", ["http", "binrpc+tcp", "binrpc+udp"])
+@on_virtual_clock
+async def test_a_listener_lets_nobody_in_before_the_roles_hold_that_it_needs(
+    short_path: Path, wire: str
+) -> None:
+    port, safe = free_port(), SlowSafe()
+    transport = wire.removeprefix("binrpc+")
+    entry: JSON = {"socket-type": "binrpc", "socket-name": f"{transport}:0.0.0.0:{port}"}
+    if wire == "http":
+        entry = {"socket-type": "http", "socket-address": "0.0.0.0", "socket-port": port}
+    place = f"{wire}://127.0.0.1:{port}" if wire == "http" else f"{wire}:127.0.0.1:{port}"
+
+    async def unlock() -> bridle.Response:
+        async with bridle.connect_async(place, timeout=1) as client:
+            return await client.execute("unlock")
+
+    async with bridle.serve(safe, f"unix:{short_path}/unix") as running:
+        wanted = Document({"SlowSafe": {"control-sockets": [entry], **OPERATOR}})
+        change = asyncio.create_task(running.owner.change(wanted))
+        await asyncio.sleep(1)
+        with contextlib.suppress(bridle.TransportError):
+            assert (await unlock()).result != 0
+        assert safe.opened == []
+        await change
+        assert "Forbidden" in str((await unlock()).text)
+    assert safe.opened == []
 
 
 # Secrets.

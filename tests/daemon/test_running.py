@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,11 @@ def written(folder: Path, text: str = '{ "Kettle": { "degrees": 80 } }') -> Path
 def process(folder: Path, text: str | None = '{ "Kettle": { "degrees": 80 } }') -> EmbeddedDaemon:
     """A kettle in a process of its own, with a configuration file that holds a text, or without one."""
     return EmbeddedDaemon(KETTLE, folder, configuration=None if text is None else written(folder, text))
+
+
+def unix(path: Path) -> dict[str, JSON]:
+    """A configuration with a control socket."""
+    return {"control-socket": {"socket-type": "unix", "socket-name": str(path)}}
 
 
 # As a process.
@@ -360,6 +365,35 @@ def test_a_reload_is_asked_for_and_what_goes_wrong_is_logged(
     assert "configuration reloaded" in caplog.text
 
 
+@pytest.mark.parametrize("method", ["check_configuration", "control_channels"])
+def test_a_reload_that_meets_a_fault_is_logged_and_the_next_one_is_done(
+    short_path: Path, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    class Careless(Kettle):
+        tested = False
+
+    def fail(daemon: Careless, document: Document) -> object:
+        # Channels are asked for when a configuration is tested, and once more when they are opened.
+        if daemon.tested or method == "check_configuration":
+            raise KeyError("bug")
+        daemon.tested = True
+        return ()
+
+    async def main() -> None:
+        async with served(short_path, Careless()) as site:
+            site.file.write_text('{ "Careless": { "degrees": 3 } }')
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Careless, method, fail)
+                site.running.reload()
+                await settled(lambda: "reload failed, the previous configuration goes on" in caplog.text)
+            assert site.settings.degrees == 90
+            site.running.reload()
+            await settled(lambda: site.settings.degrees == 3)
+
+    run(main())
+    assert any(record.exc_info is not None for record in caplog.records)
+
+
 async def settled(condition: Callable[[], bool]) -> None:
     """Wait until the condition holds, some virtual seconds at most."""
     async with asyncio.timeout(60):
@@ -393,6 +427,132 @@ def test_a_daemon_may_end_during_a_reload(short_path: Path) -> None:
             await settled(lambda: daemon.busy == 1)
         assert daemon.busy == 0
         assert daemon.story == ["start", "stop"]
+
+    run(main())
+
+
+class Completed(SlowKettle):
+    """A kettle whose configurations are completed, which takes some seconds."""
+
+    seconds = 0.0
+
+    def complete_configuration(self, document: Document) -> Awaitable[Document]:
+        """Take the time."""
+        return asyncio.sleep(self.seconds, document)
+
+
+@pytest.mark.parametrize("seconds", [0, 2])
+def test_a_change_that_is_under_way_when_the_daemon_ends_is_done_and_answered(
+    short_path: Path, seconds: float
+) -> None:
+    async def main() -> None:
+        daemon = Completed()
+        async with served(short_path, daemon, configuration=unix(short_path / "old")) as site:
+            daemon.seconds = seconds
+            change = asyncio.create_task(site.ask("config-set", {"Completed": unix(short_path / "new")}))
+            await asyncio.sleep(0.1)
+            late = asyncio.create_task(site.ask("config-set", {"Completed": {"degrees": 1}}))
+            await asyncio.sleep(0.1)
+        assert elapsed() < 5
+        assert ((await change).result, (await change).text) == (0, "Configuration successful.")
+        assert (await late).text == "the daemon ends: its configuration is not changed any more"
+        assert daemon.applied == [90, 90]
+        assert [path.name for path in short_path.iterdir()] == ["kettle.conf"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_a_change_that_takes_too_long_when_the_daemon_ends_is_refused(
+    short_path: Path, seconds: float
+) -> None:
+    async def main() -> None:
+        daemon = Completed()
+        async with served(short_path, daemon, configuration=unix(short_path / "old")) as site:
+            daemon.seconds, daemon.takes = seconds, 60
+            change = asyncio.create_task(site.ask("config-set", {"Completed": unix(short_path / "new")}))
+            await asyncio.sleep(0.1)
+            began = elapsed()
+        assert elapsed() - began == pytest.approx(5, abs=0.1), "seconds of grace"
+        assert (await change).text == "the daemon ends: its configuration is not changed any more"
+        assert daemon.story == ["start", "stop"]
+        assert daemon.busy == 0
+        assert [path.name for path in short_path.iterdir()] == ["kettle.conf"]
+
+    run(main())
+
+
+def test_nothing_is_applied_any_more_when_the_daemon_stops(short_path: Path) -> None:
+    """A daemon's own tasks, such as one that polls for changes, end with ``stop``."""
+    refused: list[str] = []
+
+    class Polling(Completed):
+        async def stop(self) -> None:
+            await super().stop()
+            try:
+                await self.refresh()
+            except bridle.ConfigurationError as error:
+                refused.append(str(error))
+
+    async def main() -> None:
+        daemon = Polling()
+        async with served(short_path, daemon, configuration=unix(short_path / "old")):
+            daemon.seconds = 60
+            poll = asyncio.create_task(_refusal(daemon))
+            await asyncio.sleep(0.1)
+        refused.append(await poll)
+        assert daemon.applied == [90]
+
+    async def _refusal(daemon: Polling) -> str:
+        try:
+            await daemon.refresh()
+        except bridle.ConfigurationError as error:
+            return str(error)
+        return ""
+
+    run(main())
+    assert refused == ["the daemon ends: its configuration is not changed any more"] * 2
+
+
+def test_what_is_there_while_a_daemon_is_served_is_gone_with_it(short_path: Path) -> None:
+    class Ending(Kettle):
+        async def stop(self) -> None:
+            await super().stop()
+            self.end(3)
+
+    async def main() -> None:
+        daemon = Ending()
+        async with served(short_path, daemon):
+            await daemon.refresh()
+        with pytest.raises(RuntimeError, match="not served"):
+            daemon.end(0)
+        with pytest.raises(RuntimeError, match="not served"):
+            await daemon.refresh()
+
+    run(main())
+
+
+def test_a_change_that_does_not_listen_is_left_behind(
+    short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Deaf(Kettle):
+        async def configure(self, configuration: object) -> None:  # type: ignore[override]
+            super().configure(configuration)
+            until = elapsed() + (20 if len(self.applied) > 1 else 0)
+            while elapsed() < until:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(until - elapsed())
+
+    async def main() -> None:
+        daemon = Deaf()
+        async with served(short_path, daemon, configuration=unix(short_path / "old")) as site:
+            change = asyncio.create_task(site.running.owner.change(Document({"Deaf": {"degrees": 1}})))
+            await asyncio.sleep(0.1)
+        assert elapsed() == pytest.approx(6.1, abs=0.2)
+        assert "a change of the configuration does not end" in caplog.text
+        with pytest.raises(bridle.ConfigurationError, match="the daemon ends"):
+            await change
+        assert [path.name for path in short_path.iterdir()] == ["kettle.conf"]
 
     run(main())
 

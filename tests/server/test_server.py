@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import socket
 import stat
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ import bridle
 from bridle import CommandManager, EndpointError, Peer, Server
 from bridle.access.tls import client_context, server_context
 from bridle.server import GRACE, Channel, HttpSettings
+from bridle.server.server import RETIRED_WAIT
 from bridle.testing import elapsed
 from tests.support.loops import on_every_loop, on_virtual_clock
 from tests.support.streams import KEEP, Commands, Visitor, turns
@@ -282,6 +285,51 @@ async def test_a_retired_channel_takes_nobody_new_and_serves_whom_it_has(
             assert await visitor.read_all() == b""
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "unix:{}",
+        "tcp:127.0.0.1:0",
+        "http://127.0.0.1:0",
+        "http+unix:{}",
+        "binrpc+unixd:{}",
+        "binrpc+udp:127.0.0.1:0",
+        "fifo:{}",
+        "qb:bridle-retired-{pid}",
+    ],
+)
+@on_virtual_clock
+async def test_a_retired_channel_is_forgotten_when_nobody_is_left(
+    path: Path, commands: Commands, place: str
+) -> None:
+    async with serving(commands, "http://127.0.0.1:0") as server:
+        await server.listen(place.format(path, pid=os.getpid()))
+        channel = weakref.ref(server.channels[1])
+        server.retire(server.channels[1])
+        await asyncio.sleep(2 * RETIRED_WAIT)
+        gc.collect()
+        assert channel() is None
+        assert len(server.channels) == 1
+
+
+@pytest.mark.parametrize("wire", ["unix", "http"])
+@on_virtual_clock
+async def test_a_retired_channel_is_not_forgotten_before(path: Path, commands: Commands, wire: str) -> None:
+    place = f"unix:{path}" if wire == "unix" else "http://127.0.0.1:0"
+    async with serving(commands, place) as server:
+        endpoint = server.channels[0].endpoint
+        channel = weakref.ref(server.channels[0])
+        async with bridle.connect_async(endpoint) as client:
+            call = asyncio.create_task(client.call("wait", ["x", 7]))
+            await asyncio.sleep(0.1)
+            server.retire(server.channels[0])
+            assert await call == "x"
+            assert elapsed() == pytest.approx(7.1, abs=0.2)
+        await asyncio.sleep(2 * RETIRED_WAIT)
+        gc.collect()
+        assert channel() is None
+
+
 @pytest.mark.parametrize("grace", [0, GRACE])
 @on_virtual_clock
 async def test_closing_an_idle_server_takes_no_time_and_needs_no_warning(
@@ -344,12 +392,51 @@ async def test_while_one_channel_is_closing_no_other_takes_anybody_new(
 
 
 @on_every_loop
-async def test_a_server_can_listen_again_where_it_has_closed(path: Path, commands: Commands) -> None:
-    server = Server(commands)
+async def test_a_server_can_listen_where_another_has_closed(path: Path, commands: Commands) -> None:
     port = 0
     for _ in range(3):
+        server = Server(commands)
         await server.listen(f"unix:{path}")
         port = (await server.listen(f"http://127.0.0.1:{port}")).endpoint.port
         assert await ask(path) == ANSWER
         await server.close()
         assert server.channels == ()
+
+
+@on_every_loop
+async def test_a_server_tells_the_log_of_every_channel_that_does_not_close(
+    short_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".kept":
+            raise PermissionError(1, "Operation not permitted")
+        unlink(path, missing_ok)
+
+    server = Server(commands)
+    first, second, third = (f"{short_path}/{name}" for name in ("a.kept", "b.kept", "c"))
+    for place in (first, second, third):
+        await server.listen(f"unix:{place}")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(bridle.EndpointError, match=first):
+            await server.close(0)
+    assert f"cannot remove socket '{first}'" in caplog.text
+    assert f"cannot remove socket '{second}'" in caplog.text
+    assert not Path(third).exists()
+
+
+@on_every_loop
+async def test_a_server_that_is_closed_opens_nothing_more(path: Path, commands: Commands) -> None:
+    server = Server(commands)
+    channel = await server.listen("http://127.0.0.1:0")
+    late = asyncio.create_task(server.listen("http://127.0.0.1:0"))
+    await asyncio.sleep(0)
+    await server.close()
+    for opening in (late, server.listen(f"unix:{path}"), server.listen("http://127.0.0.1:0")):
+        with pytest.raises(bridle.EndpointError, match="the server is closed"):
+            await opening
+    assert server.channels == ()
+    assert not path.exists()
+    server.retire(channel)  # as it is already

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from bridle.access.audit_file import AuditFile
 from bridle.access.audit_lines import Series
 from bridle.access.audit_verify import Report, verify
 
-__all__ = ["body", "events", "lines", "say", "texts", "unredacted", "written"]
+__all__ = ["body", "events", "is_open", "lines", "say", "texts", "unredacted", "written"]
 
 
 def unredacted(command: Command) -> JSON | UnsetType:
@@ -39,6 +40,15 @@ def say(file: AuditFile, *numbers: int) -> None:
     """Write lines that can be told from others, and sync them together."""
     series = Series(file.number)
     file.append([series.fact(body(number)) for number in numbers], file.number)
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process has a file open."""
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed since
+            if descriptor.readlink() == path:
+                return True
+    return False
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -75,19 +75,20 @@ class Kettle(bridle.Daemon):
 
 
 class SlowKettle(Kettle):
-    """A kettle whose ``configure`` takes a second."""
+    """A kettle whose ``configure`` takes some seconds, by default one."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.takes = 1.0
         self.busy = 0
         self.busiest = 0
 
     async def configure(self, configuration: object) -> None:  # type: ignore[override]
-        """Do the same, but take a second."""
+        """Do the same, but take the time."""
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
         try:
-            await asyncio.sleep(1)
+            await asyncio.sleep(self.takes)
             super().configure(configuration)
         finally:
             self.busy -= 1

@@ -111,9 +111,12 @@ class Audit:
         """
         executor = ThreadPoolExecutor(1, "bridle-audit")
         loop = asyncio.get_running_loop()
+        opened: list[AuditFile] = []
         try:
-            file = await loop.run_in_executor(executor, _open, settings)
+            file = await loop.run_in_executor(executor, _open, settings, opened)
         except BaseException:
+            # Behind the opening, for which nobody may wait any more.
+            executor.submit(_close, opened)
             executor.shutdown(wait=False)
             raise
         return cls(settings, Composer(redact), file, executor)
@@ -377,14 +380,21 @@ class Audit:
             self._start()
 
 
-def _open(settings: AuditSettings) -> AuditFile:
+def _open(settings: AuditSettings, opened: list[AuditFile]) -> AuditFile:
     key = read_key(settings.key_file) if settings.key_file else b""
     try:
-        return AuditFile.open(
+        file = AuditFile.open(
             settings.file, key=key, max_size=settings.max_size, max_age=settings.max_age, keep=settings.keep
         )
     except OSError as error:
         raise ConfigurationError(f"cannot open the audit '{settings.file}': {error.strerror}") from error
+    opened.append(file)
+    return file
+
+
+def _close(opened: list[AuditFile]) -> None:
+    for file in opened:
+        file.close()
 
 
 def _write(file: AuditFile, batch: _Batch, last: bytes, failed: bool) -> None:

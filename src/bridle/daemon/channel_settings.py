@@ -10,12 +10,12 @@ import msgspec
 from bridle.core.errors import ConfigurationError, EndpointError
 from bridle.net.endpoint import Endpoint
 from bridle.server import HttpSettings
-from bridle.server.exposure import check_exposure, is_literal, is_loopback
+from bridle.server.exposure import Governs, check_exposure, is_literal, is_loopback
 
 if TYPE_CHECKING:
     from bridle.access.guard_settings import GuardSettings
 
-__all__ = ["ChannelSettings", "check_safety", "governed"]
+__all__ = ["ChannelSettings", "check_safety", "limit_log_ins"]
 
 
 class ChannelSettings(msgspec.Struct, frozen=True):
@@ -36,9 +36,9 @@ class ChannelSettings(msgspec.Struct, frozen=True):
         return ("udp" if endpoint.transport == "udp" else "tcp", endpoint.host, endpoint.port)
 
 
-def check_safety(settings: ChannelSettings, *, allowed: bool) -> None:
+def check_safety(settings: ChannelSettings, governs: Governs, *, allowed: bool) -> None:
     """Refuse a channel that would let everybody in, as far as that can be told from its address alone: names
-    are looked up when it is opened.
+    are looked up when it is opened. ``governs`` are the roles that are to hold with it.
 
     Raises:
         ConfigurationError: it would.
@@ -48,21 +48,13 @@ def check_safety(settings: ChannelSettings, *, allowed: bool) -> None:
         return
     if not is_loopback(endpoint.host):
         try:
-            check_exposure(endpoint, settings.http, allowed=allowed)
+            check_exposure(endpoint, settings.http, governs, allowed=allowed)
         except EndpointError as error:
             raise ConfigurationError(str(error)) from error
 
 
-def governed(channels: Iterable[ChannelSettings], access: GuardSettings | None) -> list[ChannelSettings]:
-    """The channels, allowed to be without authentication of their own where roles decide about every
-    command. Their failed log-ins cost what the limits say."""
-    channels = list(channels)
+def limit_log_ins(channels: Iterable[ChannelSettings], access: GuardSettings | None) -> None:
+    """Let failed log-ins cost what the limits say."""
     for one in channels:
         if one.http.authentication is not None:
             one.http.authentication.limit(access.limits if access is not None else None)
-    return [
-        msgspec.structs.replace(one, http=msgspec.structs.replace(one.http, allow_unauthenticated=True))
-        if access is not None and access.governs(one.endpoint.transport)
-        else one
-        for one in channels
-    ]

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 from bridle.core.errors import ConfigurationError, EndpointError
 from bridle.daemon.channel_settings import ChannelSettings
+from bridle.net.endpoint import Endpoint
 from bridle.server import Channel, Server
+from bridle.server.exposure import Governs
 
 __all__ = ["ChannelTransition", "ControlChannels"]
 
@@ -28,28 +30,41 @@ class ControlChannels:
         """Read the certificates again of channels that no configuration asks for."""
         self._server.renew_certificates()
 
+    async def listen(self, endpoint: str | Endpoint) -> None:
+        """Open a channel that is there besides those of the configuration.
+
+        Raises:
+            EndpointError: it cannot be opened, or would be open to everybody.
+        """
+        await self._server.listen(endpoint)
+
     @property
     def channels(self) -> list[Channel]:
         """The channels of the present configuration."""
         return [channel for _, channel in self._open.values()]
 
-    async def prepare(self, wanted: Iterable[ChannelSettings]) -> ChannelTransition:
+    async def prepare(self, wanted: Iterable[ChannelSettings], governs: Governs) -> ChannelTransition:
         """Open what is wanted and not open yet; nothing is closed before the transition is committed.
+        ``governs`` are the roles that will hold from then on.
 
         Raises:
-            EndpointError: a channel cannot be opened; those that were opened for this are closed again.
+            EndpointError: a channel cannot be opened, or would be open to everybody; those that were opened
+                for this are closed again.
             ConfigurationError: two channels in one place.
         """
+        self._server.check_others(governs, self.channels)
         transition = ChannelTransition(self._server, self._open)
         try:
             for settings in wanted:
-                await self._prepare_one(transition, settings)
+                await self._prepare_one(transition, settings, governs)
         except BaseException:
             await transition.rollback()
             raise
         return transition
 
-    async def _prepare_one(self, transition: ChannelTransition, settings: ChannelSettings) -> None:
+    async def _prepare_one(
+        self, transition: ChannelTransition, settings: ChannelSettings, governs: Governs
+    ) -> None:
         place = settings.place
         if place in transition.wanted:
             raise ConfigurationError(f"two control sockets in the same place: {settings.endpoint}")
@@ -71,10 +86,10 @@ class ControlChannels:
                 )
             if before.endpoint == settings.endpoint:
                 if channel.exposed:
-                    self._server.check(settings.endpoint, settings.http)
+                    self._server.check(settings.endpoint, settings.http, governs)
                 transition.wanted[place] = (settings, channel)
                 return
-        channel = await self._server.listen(settings.endpoint, settings.http)
+        channel = await self._server.listen(settings.endpoint, settings.http, governs=governs)
         transition.opened.append(channel)
         transition.wanted[place] = (settings, channel)
 
@@ -97,15 +112,14 @@ class ChannelTransition:
             if id(channel) not in staying:
                 self._retire(channel)
         for settings, channel in self.wanted.values():
-            channel.update(settings.http)
+            self._server.update(channel, settings.http)
         self._current.clear()
         self._current.update(self.wanted)
 
     async def rollback(self) -> None:
         """Close what was opened for this."""
         for channel in self.opened:
-            self._retire(channel)
-            await self._close(channel)
+            await self._discard(channel)
         self.opened.clear()
 
     # Past the point of no return nothing may raise: what is left over is told to the log.
@@ -116,8 +130,8 @@ class ChannelTransition:
         except EndpointError as error:
             _log.error("%s: %s", channel.endpoint, error)
 
-    async def _close(self, channel: Channel) -> None:
+    async def _discard(self, channel: Channel) -> None:
         try:
-            await channel.close(0)
+            await self._server.discard(channel)
         except EndpointError as error:
             _log.error("%s: %s", channel.endpoint, error)

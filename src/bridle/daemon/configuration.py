@@ -7,6 +7,7 @@ leaves the configuration that was there. Commands, signals and the start all com
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import inspect
 import logging
@@ -21,11 +22,14 @@ import msgspec
 from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON
 from bridle.daemon.access import read_guard_settings
-from bridle.daemon.channel_settings import ChannelSettings, check_safety, governed
+from bridle.daemon.channel_settings import ChannelSettings, check_safety, limit_log_ins
 from bridle.daemon.channels import ControlChannels
-from bridle.daemon.document import Document, read_file
+from bridle.daemon.document import Completion, Document, read_file
 from bridle.daemon.files import replace_file
 from bridle.daemon.guarding import Guards
+from bridle.daemon.turns import Turns, undisturbed
+from bridle.net.endpoint import Endpoint
+from bridle.server.exposure import Governs, governs_nothing
 from bridle.wire import kea_json
 
 if TYPE_CHECKING:
@@ -53,6 +57,11 @@ class Held(msgspec.Struct, frozen=True):
     hash: str
     access: GuardSettings | None = None
 
+    @property
+    def governs(self) -> Governs:
+        """Whether roles decide about all commands that come by a transport."""
+        return self.access.governs if self.access is not None else governs_nothing
+
 
 class Configurable(Protocol):
     """What a daemon knows about its configuration."""
@@ -72,7 +81,7 @@ class Configurable(Protocol):
         """The names of secrets in its configuration and its commands' arguments, besides the common ones."""
         ...
 
-    def complete_configuration(self, document: Document) -> Awaitable[Document] | None:
+    def complete_configuration(self, document: Document) -> Awaitable[Document | Completion] | None:
         """The document with what belongs to it and stands elsewhere; None: it is complete."""
         ...
 
@@ -121,7 +130,7 @@ class ConfigurationOwner:
         self.file: str | None = os.path.abspath(file) if file else None  # noqa: PTH100 - must not resolve links
         self.shown_file = file
         self._clock = clock
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
         self._channels: ControlChannels | None = None
         self._held: Held | None = None
         self._document: Document | None = None
@@ -142,19 +151,29 @@ class ConfigurationOwner:
         """Whole seconds since a configuration was last loaded."""
         return int(self._clock() - self._changed)
 
-    async def open_channels(self, channels: ControlChannels) -> None:
-        """Open the control channels that the configuration asks for, and those of every later one.
+    async def open_channels(
+        self, channels: ControlChannels, endpoints: Sequence[str | Endpoint] = ()
+    ) -> None:
+        """Open the control channels that the configuration asks for, and those of every later one; besides
+        ``endpoints``, which stay whatever a configuration says.
 
         Raises:
             BridleError: one of them cannot be opened.
         """
-        self._channels = channels
-        if self._document is not None:
-            transition = await channels.prepare(self._wanted(self._document, self.held.access))
-            await transition.commit()
+        # In turn: no change may take away the roles without which a channel does not open.
+        async with self._turns.take():
+            self._channels = channels
+            if self._document is not None:
+                held = self.held
+                transition = await channels.prepare(self._wanted(self._document, held.access), held.governs)
+                await transition.commit()
+            for endpoint in endpoints:
+                await channels.listen(endpoint)
 
-    def _wanted(self, document: Document, access: GuardSettings | None) -> list[ChannelSettings]:
-        return governed(self._daemon.control_channels(document), access)
+    def _wanted(self, document: Document, access: GuardSettings | None) -> Sequence[ChannelSettings]:
+        channels = self._daemon.control_channels(document)
+        limit_log_ins(channels, access)
+        return channels
 
     def test(self, document: Document) -> Held:
         """What would hold after :meth:`change`, as far as that can be told without doing it.
@@ -166,12 +185,16 @@ class ConfigurationOwner:
         try:
             settings = self._daemon.check_configuration(document)
             access = read_guard_settings(document, root, secrets=self._daemon.secrets)
+            value = self._daemon.describe_configuration(settings, document)
+            held = Held(settings, value, configuration_hash(root, value), access)
             for channel in self._wanted(document, access):
-                check_safety(channel, allowed=self.allow_unauthenticated)
-        except ConfigurationError as error:
-            raise document.placed(error, [root]) from error
-        value = self._daemon.describe_configuration(settings, document)
-        return Held(settings, value, configuration_hash(root, value), access)
+                check_safety(channel, held.governs, allowed=self.allow_unauthenticated)
+        except Exception as error:
+            refusal = self._refusal(error, document)
+            if refusal is error:
+                raise
+            raise refusal from error
+        return held
 
     async def change(self, document: Document, *, force: bool = False) -> Held:
         """Let a document hold, or leave everything as it is. The same document again changes nothing,
@@ -181,23 +204,33 @@ class ConfigurationOwner:
             RestoreError: it failed, and so did going back.
             BridleError: it failed; what held before still does.
         """
-        async with self._turn:
+        async with self._turns.take():
             return await self._change(document, force=force)
 
-    async def _change(self, document: Document, *, force: bool) -> Held:
-        asked = document
-        completed = self._daemon.complete_configuration(document)
-        if completed is not None:
-            document = await completed
-        wanted = self.test(document)
-        self._asked = asked
+    async def close(self, grace: float) -> None:
+        """Refuse every later change. One that is under way has ``grace`` seconds left; then what held before
+        it still does, but is not applied again."""
+        await self._turns.end(grace)
+
+    async def _change(self, asked: Document, *, force: bool) -> Held:
+        completion = await self._complete(asked)
+        wanted = self.test(completion.document)
         if self._held is not None and self._held.hash == wanted.hash and not force:
-            self._changed = self._clock()
+            self._take_on(asked, completion)
             return self._held
-        await self._apply(wanted, document)
-        self._held, self._document = wanted, document
-        self._changed = self._clock()
+        await self._apply(wanted, asked, completion)
         return wanted
+
+    async def _complete(self, document: Document) -> Completion:
+        completed = self._daemon.complete_configuration(document)
+        found = document if completed is None else await completed
+        return found if isinstance(found, Completion) else Completion(found)
+
+    def _take_on(self, asked: Document, completion: Completion) -> None:
+        """Go by what was asked for from now on: what is refused must not come back with the next look."""
+        self._asked = asked
+        self._changed = self._clock()
+        completion.adopt()
 
     async def refresh(self) -> Held:
         """Apply once more what was asked for last, completed by what stands elsewhere now; where that makes
@@ -206,34 +239,53 @@ class ConfigurationOwner:
         Raises:
             BridleError: it failed; what held before still does.
         """
-        async with self._turn:
+        async with self._turns.take():
             if self._asked is None:
                 raise ConfigurationError("the daemon has no configuration yet")
             return await self._change(self._asked, force=False)
 
-    async def _apply(self, wanted: Held, document: Document) -> None:
+    async def _apply(self, wanted: Held, asked: Document, completion: Completion) -> None:
+        document = completion.document
         transitions: list[Transition] = []
         try:
             if self._guards is not None:
                 transitions.append(await self._guards.prepare(wanted.access))
             if self._channels is not None:
                 channels = self._wanted(document, wanted.access)
-                transitions.append(await self._channels.prepare(channels))
+                transitions.append(await self._channels.prepare(channels, wanted.governs))
         except BaseException:
-            await _roll_back(transitions)
+            await undisturbed(_roll_back(transitions))
             raise
         try:
             await self._let_hold(wanted)
-        except Exception as error:
-            refusal = self._refusal(error, document)
-            await _roll_back(transitions)
-            await self._restore(refusal)
-            if refusal is error:
-                raise
-            raise refusal from error
-        # The guard first: no channel opens for whom it would not let in.
-        for transition in transitions:
+            self._turns.settle()
+        except BaseException as error:
+            await undisturbed(_roll_back(transitions))
+            await self._refuse(error, document)
+            raise
+        await undisturbed(self._commit(transitions, wanted, asked, completion))
+
+    async def _commit(
+        self, transitions: Sequence[Transition], wanted: Held, asked: Document, completion: Completion
+    ) -> None:
+        self._held, self._document = wanted, completion.document
+        self._take_on(asked, completion)
+        # The channels first, and nothing is waited for before the guard has changed: a channel whose
+        # authentication comes when roles go is never without both.
+        for transition in reversed(transitions):
             await transition.commit()
+
+    async def _refuse(self, error: BaseException, document: Document) -> None:
+        """Apply what was there before; raise what the daemon raised as an error of the configuration."""
+        if not isinstance(error, Exception):
+            # Somebody has lost patience, and hears nothing any more: what goes wrong is in the log.
+            with contextlib.suppress(RestoreError):
+                await self._restore(error)
+            return
+        refusal = self._refusal(error, document)
+        await self._restore(refusal)
+        if refusal is not error:
+            raise refusal from error
 
     def _refusal(self, error: Exception, document: Document) -> BridleError:
         """What a daemon raised, as an error of the configuration, with its position."""
@@ -241,7 +293,7 @@ class ConfigurationOwner:
             return document.placed(error, [self._daemon.root])
         if isinstance(error, BridleError):
             return error
-        _log.error("the configuration could not be applied: %s", error, exc_info=error)
+        _log.error("the configuration could not be used: %s", error, exc_info=error)
         return ConfigurationError(str(error) or type(error).__name__)
 
     async def _let_hold(self, held: Held) -> None:
@@ -255,8 +307,8 @@ class ConfigurationOwner:
                     f"the configuration was not applied in {APPLY_TIMEOUT:g} seconds"
                 ) from error
 
-    async def _restore(self, first: Exception) -> None:
-        if self._held is None:
+    async def _restore(self, first: BaseException) -> None:
+        if self._held is None or self._turns.ended:
             return
         try:
             await self._let_hold(self._held)
@@ -275,7 +327,7 @@ class ConfigurationOwner:
         if self.shown_file is None:
             raise ConfigurationError("there is no configuration file: the daemon was started without one")
         # Read in turn: two who reload at once must not leave the older text.
-        async with self._turn:
+        async with self._turns.take():
             daemon = self._daemon
             document = await asyncio.to_thread(
                 read_file, self.shown_file, daemon.root, rootless=daemon.rootless

@@ -12,6 +12,7 @@ each by name.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from bridle.core.errors import BridleError
 from bridle.core.manager import CommandManager
 from bridle.core.messages import JSON, Command, Path, Response
 from bridle.core.results import Result
-from bridle.daemon.document import Document
+from bridle.daemon.document import Completion, Document
 from bridle.daemon.fragments import ALL, Fragment, FragmentError, open_fragments
 
 __all__ = ["FETCH_TIMEOUT", "FETCH_WAIT", "ConfigurationBackend", "merge"]
@@ -54,9 +55,9 @@ class ConfigurationBackend:
         self._root = root
         self._refresh = refresh
         self._databases: list[dict[str, Any]] = []
-        self._tag = ""
         self._wait = FETCH_WAIT
         self._versions: list[int] = []
+        self._refused: list[int] | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -64,8 +65,9 @@ class ConfigurationBackend:
         """Whether there is a database."""
         return bool(self._databases)
 
-    async def complete(self, document: Document) -> Document:
-        """The document with the fragments of its databases merged over it.
+    async def complete(self, document: Document) -> Completion:
+        """The document with the fragments of its databases merged over it. The databases are looked at from
+        time to time once it holds.
 
         Raises:
             ConfigurationError: ``config-control`` is wrong.
@@ -74,8 +76,7 @@ class ConfigurationBackend:
         whole = document.value.get(self._root)
         control = whole.get("config-control") if isinstance(whole, dict) else None
         if not isinstance(whole, dict) or control is None:
-            self._use([], "", FETCH_WAIT, [])
-            return document
+            return Completion(document, functools.partial(self._use, [], FETCH_WAIT, []))
         databases = self.check(control, document)
         given_tag = whole.get("server-tag", "")
         tag = given_tag if isinstance(given_tag, str) and given_tag else ALL
@@ -83,8 +84,10 @@ class ConfigurationBackend:
         assert isinstance(control, dict)
         wait = control.get("config-fetch-wait-time", FETCH_WAIT)
         assert isinstance(wait, int)
-        self._use(databases, tag, wait, versions)
-        return merge(document, self._root, fragments) if fragments else document
+        return Completion(
+            merge(document, self._root, fragments) if fragments else document,
+            functools.partial(self._use, databases, wait, versions),
+        )
 
     def check(self, control: JSON, document: Document) -> list[dict[str, Any]]:
         """The databases that ``config-control`` names.
@@ -117,8 +120,8 @@ class ConfigurationBackend:
                 f"the database of fragments did not answer in {FETCH_TIMEOUT:g} seconds"
             ) from error
 
-    def _use(self, databases: list[dict[str, Any]], tag: str, wait: int, versions: list[int]) -> None:
-        self._databases, self._tag, self._versions = databases, tag, versions
+    def _use(self, databases: list[dict[str, Any]], wait: int, versions: list[int]) -> None:
+        self._databases, self._versions, self._refused = databases, versions, None
         if wait != self._wait or self._task is None:
             self._wait = wait
             if self._task is not None:
@@ -141,13 +144,26 @@ class ConfigurationBackend:
             if not self._wait or not self._databases:
                 continue
             try:
-                versions = await self._in_time(_versions, self._databases)
-                if versions != self._versions:
-                    # In a task of its own: what is applied may stop this one.
-                    await asyncio.shield(asyncio.ensure_future(self._refresh()))
-                    _log.info("the configuration backend changed, and so did the configuration")
+                await self._look()
             except BridleError as error:
                 _log.error("the configuration goes on as it is: %s", error)
+            except Exception:
+                _log.exception("the configuration goes on as it is")
+
+    async def _look(self) -> None:
+        versions = await self._in_time(_versions, self._databases)
+        if versions in (self._versions, self._refused):
+            return
+        try:
+            # In a task of its own: what is applied may stop this one.
+            await asyncio.shield(asyncio.ensure_future(self._refresh()))
+        except FragmentError:
+            raise
+        except Exception:
+            # What was refused is refused again: not before there is something else to try.
+            self._refused = versions
+            raise
+        _log.info("the configuration backend changed, and so did the configuration")
 
     def register(self, manager: CommandManager, tag: Callable[[], str]) -> None:
         """Answer ``config-backend-pull`` and ``server-tag-get``."""

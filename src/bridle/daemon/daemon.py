@@ -33,7 +33,7 @@ from bridle.core.messages import JSON
 from bridle.daemon.access import ACCESS_KEY
 from bridle.daemon.channel_settings import ChannelSettings
 from bridle.daemon.control_sockets import read_control_sockets
-from bridle.daemon.document import Document
+from bridle.daemon.document import Completion, Document
 from bridle.server import Answer, Pages
 
 if TYPE_CHECKING:
@@ -141,9 +141,10 @@ class Daemon:
         """What ``status-get`` tells besides pid, uptime and reload."""
         return {}
 
-    def complete_configuration(self, document: Document) -> Awaitable[Document] | None:
+    def complete_configuration(self, document: Document) -> Awaitable[Document | Completion] | None:
         """What is asked for before a document is checked to be applied: the same with what belongs to it and
-        stands elsewhere, such as in a configuration backend. None: it is complete."""
+        stands elsewhere, such as in a configuration backend. None: it is complete. What is to be remembered
+        only if it comes to hold is told by a :class:`~bridle.daemon.document.Completion`."""
         return None
 
     def check_configuration(self, document: Document) -> object:

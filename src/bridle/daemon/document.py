@@ -5,9 +5,11 @@ It comes from a file or from a command; from here on nobody has to know which.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import UNSET
 
 from bridle.core.errors import ArgumentError, ConfigurationError
@@ -17,7 +19,15 @@ from bridle.core.messages import JSON, Command, Path, Source
 if TYPE_CHECKING:
     from bridle.wire.configuration_text import ConfigurationText
 
-__all__ = ["FILE_LIMIT", "Document", "from_command", "include_file", "parse_file", "read_file"]
+__all__ = [
+    "FILE_LIMIT",
+    "Completion",
+    "Document",
+    "from_command",
+    "include_file",
+    "parse_file",
+    "read_file",
+]
 
 # Bytes of one configuration file; the same bound that a config-set has.
 FILE_LIMIT = 32 * 1024 * 1024
@@ -80,6 +90,18 @@ class Document:
         if error.path is None or error.position:
             return error
         return self.error(error.text, [*prefix, *error.path])
+
+
+def _nothing() -> None:
+    pass
+
+
+class Completion(msgspec.Struct, frozen=True):
+    """A document with what belongs to it and stands elsewhere. ``adopt`` is called when the document holds,
+    and not where it is refused; it may not fail."""
+
+    document: Document
+    adopt: Callable[[], None] = _nothing
 
 
 class _FileSource:

@@ -78,14 +78,28 @@ class Running:
             await self.owner.load()
         except BridleError as error:
             _log.error("reload failed, the previous configuration goes on: %s", error)
+        except Exception:
+            _log.exception("reload failed, the previous configuration goes on")
         else:
             _log.info("configuration reloaded")
 
-    async def stop_reloading(self) -> None:
-        """End a reload that is under way."""
-        if self._reloading is not None:
-            self._reloading.cancel()
-            await asyncio.wait([self._reloading])
+    async def close(self) -> None:
+        """Change the configuration no more, then close all channels. A change and the answers in flight have
+        their grace, unless somebody does not wait for it.
+
+        Raises:
+            EndpointError: a channel's files could not be removed; everything else is done nevertheless.
+        """
+        grace = 0.0
+        try:
+            # The channels after it: none may open when all the others are closed.
+            await self.owner.close(GRACE)
+            grace = GRACE
+        finally:
+            if self._reloading is not None:
+                self._reloading.cancel()
+                await asyncio.wait([self._reloading])
+            await self.server.close(grace)
 
     async def wait(self) -> int:
         """Wait until somebody asks the daemon to end; the exit status that was asked for."""
@@ -126,8 +140,8 @@ async def serve(
     owner = ConfigurationOwner(daemon, configuration_file, guards=guards)
     owner.allow_unauthenticated = allow_unauthenticated
     running = Running(daemon, server, owner)
-    daemon.end = running.shut_down
-    daemon.refresh = owner.refresh
+    unserved = daemon.end, daemon.refresh
+    daemon.end, daemon.refresh = running.shut_down, owner.refresh
     common = CommonCommands(
         daemon, owner, uptime=lambda: int(time.monotonic() - began), shut_down=running.shut_down
     )
@@ -139,20 +153,18 @@ async def serve(
         await daemon.start()
         started = True
         # Only now: nobody gets an answer before the daemon is ready.
-        await owner.open_channels(ControlChannels(server))
-        for endpoint in endpoints:
-            await server.listen(endpoint)
+        await owner.open_channels(ControlChannels(server), endpoints)
         yield running
     finally:
         try:
-            await running.stop_reloading()
-            await server.close(GRACE)
+            await running.close()
         finally:
             common.deregister()
             try:
                 if started:
                     await _stop(daemon)
             finally:
+                daemon.end, daemon.refresh = unserved
                 await guards.close()
 
 

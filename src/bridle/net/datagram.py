@@ -62,6 +62,11 @@ class DatagramListener:
         if self._unix:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is on its way."""
+        return bool(self._tasks)
+
     def start(self) -> None:
         """Begin to read."""
         if not self._reading:
@@ -72,6 +77,15 @@ class DatagramListener:
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._socket)
+
+    def hold(self) -> None:
+        """Let datagrams wait before :meth:`go_on` is called."""
+        self._pause()
+
+    def go_on(self) -> None:
+        """Read again."""
+        if not self._stopped:
+            self.start()
 
     def stop(self) -> None:
         """Take what has come, and then no more."""

@@ -152,6 +152,11 @@ class FifoListener:
         self._reading = False
         self._stopped = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is on its way."""
+        return bool(self._queue or self._tasks)
+
     def start(self) -> None:
         """Begin to read."""
         if not self._reading:

@@ -355,6 +355,12 @@ class HttpListener:
         self._tasks.discard(task)
         self._notice()
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected, or an answer is on its way."""
+        shaking = self._secure is not None and self._secure.busy
+        return bool(self._carriers or self._refused or self._tasks or shaking)
+
     def _notice(self) -> None:
         if not (self._carriers or self._refused or self._tasks):
             self._quiet.set()

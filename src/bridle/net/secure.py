@@ -52,6 +52,11 @@ class SecureAcceptor:
             sock.setblocking(False)
         self._go_on()
 
+    @property
+    def busy(self) -> bool:
+        """Whether there are handshakes under way."""
+        return bool(self._shaking)
+
     def _go_on(self) -> None:
         self._pause = None
         for sock in self._listening:

@@ -551,6 +551,12 @@ class StreamListener:
         if self._closing:
             self._notice()
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected, or an answer is on its way."""
+        shaking = self._secure is not None and self._secure.busy
+        return bool(self.connections or self._refused or self._tasks or shaking)
+
     def _notice(self) -> None:
         if not (self.connections or self._refused or self._tasks):
             self._quiet.set()

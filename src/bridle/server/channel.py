@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from bridle.net.stream import Door
     from bridle.wire.http import HttpRequest, HttpResponse, HttpStream
 
-__all__ = ["GRACE", "Answer", "Channel", "HttpSettings", "Pages"]
+__all__ = ["GRACE", "Answer", "Channel", "HttpSettings", "Pages", "shut"]
 
 Answer: TypeAlias = "Callable[[Command], HttpResponse | Awaitable[HttpResponse]]"
+
+
+def shut(peer: Peer) -> str:
+    """The door of a channel that lets nobody in yet."""
+    return "nobody is let in yet: the configuration is being changed"
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,12 +69,21 @@ class Channel(Protocol):
         """Whether other machines can reach it."""
         ...
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected, or an answer is on its way."""
+        ...
+
     def update(self, settings: HttpSettings) -> None:
         """Use other settings for the requests and the TLS handshakes to come."""
         ...
 
     def learn_groups(self) -> None:
         """Let those who are connected have their unix groups, which nobody had asked for."""
+        ...
+
+    def hold(self) -> None:
+        """Let nobody in before :meth:`use_door` is called."""
         ...
 
     def use_door(self, door: Door | None) -> None:

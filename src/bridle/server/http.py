@@ -20,7 +20,7 @@ from bridle.net.http import HttpListener
 from bridle.net.stream import CANCELLED, Door
 from bridle.net.unix import SocketFile
 from bridle.server.browsers import FIXED_HEADERS, Doorkeeper, request_names, traceparent_of, with_headers
-from bridle.server.channel import GRACE, Answer, HttpSettings, Pages
+from bridle.server.channel import GRACE, Answer, HttpSettings, Pages, shut
 from bridle.server.exposure import is_loopback
 from bridle.wire.http import HttpRequest, HttpResponse, HttpStream, stock
 from bridle.wire.kea_http import read_request, wrap
@@ -245,6 +245,11 @@ class HttpChannel:
         self._file = file
         self.exposed: bool = file is None and not is_loopback(listener.address[0])
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected, or an answer is on its way."""
+        return self._listener.busy
+
     def update(self, settings: HttpSettings) -> None:
         """Use other settings for the requests and the TLS handshakes to come."""
         self._commands.use(settings)
@@ -254,6 +259,10 @@ class HttpChannel:
     def learn_groups(self) -> None:
         """Let those who are connected have their unix groups."""
         self._listener.learn_groups()
+
+    def hold(self) -> None:
+        """Answer whoever connects 429."""
+        self._listener.door = shut
 
     def use_door(self, door: Door | None) -> None:
         """Ask this whether a peer may connect; it is answered 429 where it may not."""

@@ -21,7 +21,7 @@ from bridle.net.libqb.trust import (
     own_rights,
 )
 from bridle.net.stream import Door, Execute
-from bridle.server.channel import GRACE, HttpSettings
+from bridle.server.channel import GRACE, HttpSettings, shut
 from bridle.wire.libqb import Transport
 from bridle.wire.pacemaker_server import SERVICES, PacemakerServer
 from bridle.wire.pacemaker_service import Client
@@ -42,8 +42,17 @@ class QbChannel:
         self._listener = listener
         self._unsubscribe = unsubscribe
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected, or an answer is on its way."""
+        return self._listener.busy
+
     def update(self, settings: HttpSettings) -> None:
         """There is nothing to set."""
+
+    def hold(self) -> None:
+        """Have clients try again."""
+        self._listener.use_door(shut)
 
     def use_door(self, door: Door | None) -> None:
         """Ask this whether a client may connect; it is told to try again (EAGAIN) where it may not."""

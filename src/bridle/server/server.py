@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +19,7 @@ from bridle.core.version import VERSION
 from bridle.net.endpoint import Endpoint
 from bridle.net.stream import Execute
 from bridle.server.channel import GRACE, Answer, Channel, HttpSettings, Pages
-from bridle.server.exposure import check_exposure, is_loopback
+from bridle.server.exposure import Governs, check_exposure, governs_nothing, is_loopback
 from bridle.server.options import Certificates, Options, explain
 from bridle.server.sockets import SocketChannel, open_channel
 from bridle.wire.dialect import dialect
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bridle.net.stream import Door, Execute
     from bridle.server.ctl import Ctl
 
-__all__ = ["SOCKET_MODE", "Server"]
+__all__ = ["RETIRED_WAIT", "SOCKET_MODE", "Server"]
 
 _log = logging.getLogger("bridle.server")
 
@@ -39,6 +39,9 @@ SOCKET_MODE = 0o660
 # Kamailio's: the owner alone (facts/kamailio.md §4).
 CTL_SOCKET_MODE = 0o600
 CTL_DIALECTS = ("binrpc", "fifo")
+# Seconds between two looks whether somebody is left on a channel that takes nobody new. Not at once: asyncio
+# may have accepted clients of whom it has not told yet.
+RETIRED_WAIT = 1.0
 
 
 class Server:
@@ -77,28 +80,39 @@ class Server:
         self._renewable: dict[Channel, tuple[Certificates, HttpSettings]] = {}
         self._channels: list[Channel] = []
         self._retired: list[Channel] = []
+        self._seeing_off: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def channels(self) -> Sequence[Channel]:
         """The channels that are open."""
         return tuple(self._channels)
 
-    async def listen(self, endpoint: str | Endpoint, settings: HttpSettings | None = None) -> Channel:
-        """Open a channel. What ``settings`` say goes before the endpoint's options.
+    async def listen(
+        self,
+        endpoint: str | Endpoint,
+        settings: HttpSettings | None = None,
+        *,
+        governs: Governs | None = None,
+    ) -> Channel:
+        """Open a channel. What ``settings`` say goes before the endpoint's options. ``governs`` are the roles
+        that will hold, where those of the guard will not any more.
 
         TLS is spoken on every stream whose endpoint has the options ``cert``, ``key`` and ``ca``, and
         ``cert-required=no`` where clients need no certificate.
 
         Raises:
             EndpointError: the endpoint is malformed, cannot be listened on, or would let everybody in who can
-                reach it from another machine.
+                reach it from another machine; or the server is closed.
         """
         if isinstance(endpoint, str):
             endpoint = Endpoint.parse(endpoint)
+        if self._closed:
+            raise _closed(endpoint)
         options = Options(endpoint)
         settings, certificates = self._read(endpoint, options, settings or HttpSettings())
         if endpoint.in_http:
-            channel = await self._listen_on_http(endpoint, options, settings)
+            channel = await self._listen_on_http(endpoint, options, settings, governs)
         elif endpoint.transport == "qb" and endpoint.dialect == "pacemaker":
             # Loaded only here: a daemon on a unix socket needs none of it.
             from bridle.server.qb import open_qb
@@ -107,11 +121,17 @@ class Server:
         elif endpoint.dialect == "pacemaker":
             raise EndpointError(f"cannot listen on '{endpoint}': pacemaker travels on qb")
         else:
-            channel = await self._listen_on_socket(endpoint, options, settings)
+            channel = await self._listen_on_socket(endpoint, options, settings, governs)
+        if self._closed:
+            await channel.close(0)
+            raise _closed(endpoint)
         channel.use_door(self._door)
         self._channels.append(channel)
         if channel.exposed:
             self._exposed[channel] = settings
+            if governs is not None and not self._lets(channel.endpoint, settings):
+                # Until the roles hold by which it may listen: :meth:`use_guard` opens the door then.
+                channel.hold()
         if certificates is not None:
             self._renewable[channel] = (certificates, settings)
         return channel
@@ -133,35 +153,52 @@ class Server:
         except BridleError as error:
             raise explain(endpoint, error) from None
 
-    def check(self, endpoint: Endpoint, settings: HttpSettings) -> None:
+    def check(self, endpoint: Endpoint, settings: HttpSettings, governs: Governs | None = None) -> None:
         """Refuse settings that would let everybody in on a channel which other machines can reach.
+        ``governs`` are the roles that will hold with them; those of the guard, where nothing is said.
 
         Raises:
             EndpointError: they would.
         """
-        policed = self._guard is not None and self._guard.settings.governs(endpoint.transport)
-        check_exposure(endpoint, settings, allowed=self.allow_unauthenticated or policed)
+        if governs is None:
+            governs = self._guard.settings.governs if self._guard is not None else governs_nothing
+        check_exposure(endpoint, settings, governs, allowed=self.allow_unauthenticated)
 
-    def check_without(self, governs: Callable[[str], bool]) -> None:
+    def _lets(self, endpoint: Endpoint, settings: HttpSettings) -> bool:
+        try:
+            self.check(endpoint, settings)
+        except EndpointError:
+            return False
+        return True
+
+    def check_others(self, governs: Governs, known: Collection[Channel]) -> None:
         """Refuse roles that would leave a channel which other machines can reach open to everybody.
-        ``governs`` says whether they decide about the commands of a transport.
+        ``known`` are channels whose settings change with the roles: these are looked at by :meth:`check`.
 
         Raises:
             EndpointError: they would.
         """
         for channel, settings in self._exposed.items():
-            allowed = self.allow_unauthenticated or governs(channel.endpoint.transport)
-            check_exposure(channel.endpoint, settings, allowed=allowed)
+            if channel not in known:
+                self.check(channel.endpoint, settings, governs)
 
-    def _checker(self, endpoint: Endpoint, settings: HttpSettings) -> Callable[[str], None]:
+    def update(self, channel: Channel, settings: HttpSettings) -> None:
+        """Let a channel go by other settings, for the requests and the TLS handshakes to come."""
+        channel.update(settings)
+        if channel in self._exposed:
+            self._exposed[channel] = settings
+
+    def _checker(
+        self, endpoint: Endpoint, settings: HttpSettings, governs: Governs | None
+    ) -> Callable[[str], None]:
         def check(address: str) -> None:
             if not is_loopback(address):
-                self.check(endpoint, settings)
+                self.check(endpoint, settings, governs)
 
         return check
 
     async def _listen_on_socket(
-        self, endpoint: Endpoint, options: Options, settings: HttpSettings
+        self, endpoint: Endpoint, options: Options, settings: HttpSettings, governs: Governs | None
     ) -> Channel:
         known = dialect(endpoint.dialect)
         if endpoint.transport not in known.transports:
@@ -171,7 +208,7 @@ class Server:
             execute, mode = self._guarded(self._ctl.definitions), CTL_SOCKET_MODE
         else:
             execute, mode = self._guarded(), SOCKET_MODE
-        check = self._checker(endpoint, settings)
+        check = self._checker(endpoint, settings, governs)
         return await open_channel(endpoint, options, known, execute, mode, settings, check, self._asks_groups)
 
     @property
@@ -233,7 +270,9 @@ class Server:
             if isinstance(channel, SocketChannel) and channel.endpoint.dialect in CTL_DIALECTS
         ]
 
-    async def _listen_on_http(self, endpoint: Endpoint, options: Options, settings: HttpSettings) -> Channel:
+    async def _listen_on_http(
+        self, endpoint: Endpoint, options: Options, settings: HttpSettings, governs: Governs | None
+    ) -> Channel:
         try:
             rights = options.rights(SOCKET_MODE) if _is_http_unix(endpoint) else None
             options.check(HTTP_UNIX if rights is not None else endpoint.transport)
@@ -252,7 +291,7 @@ class Server:
 
         answer = self._answer or answer_with(self._guarded())
         commands = HttpCommands(answer, self._banner, settings, self._pages, name=endpoint.host or None)
-        check = self._checker(endpoint, settings)
+        check = self._checker(endpoint, settings, governs)
         return await open_http_channel(endpoint, rights, commands, settings, check, self._asks_groups)
 
     def renew_certificates(self) -> None:
@@ -266,30 +305,73 @@ class Server:
 
     def retire(self, channel: Channel) -> None:
         """Close a channel to new connections; its open connections go on, until :meth:`close` at the latest.
+        It is forgotten when the last of them has ended. One that is not open any more stays so.
 
         Raises:
             EndpointError: its files could not be removed; it listens no more nevertheless.
         """
+        if self._remove(channel):
+            self._retired.append(channel)
+            if self._seeing_off is None:
+                self._seeing_off = asyncio.get_running_loop().create_task(self._see_off())
+            channel.retire()
+
+    async def discard(self, channel: Channel) -> None:
+        """Close a channel, with all its connections.
+
+        Raises:
+            EndpointError: its files could not be removed; it is closed nevertheless.
+        """
+        if self._remove(channel):
+            await channel.close(0)
+
+    def _remove(self, channel: Channel) -> bool:
+        """Take a channel from those that are open; False: it is not one of them."""
+        if channel not in self._channels:
+            return False
         self._channels.remove(channel)
         self._renewable.pop(channel, None)
         self._exposed.pop(channel, None)
-        self._retired.append(channel)
-        channel.retire()
+        return True
+
+    async def _see_off(self) -> None:
+        """End the retired channels on which nobody is left."""
+        while self._retired:
+            await asyncio.sleep(RETIRED_WAIT)
+            for channel in [one for one in self._retired if not one.busy]:
+                try:
+                    await channel.close(0)
+                except Exception as error:
+                    _log.error("%s: %s", channel.endpoint, error)
+                self._retired.remove(channel)
+        self._seeing_off = None
 
     async def close(self, grace: float = GRACE) -> None:
-        """Close all channels at once, delivering the answers in flight within ``grace`` seconds.
+        """Close all channels at once, delivering the answers in flight within ``grace`` seconds. No other is
+        opened afterwards.
 
         Raises:
-            EndpointError: a channel's files could not be removed; everything else is done nevertheless.
+            EndpointError: a channel's files could not be removed; everything else is done nevertheless. Where
+                that goes for several channels, the log has them all.
         """
+        self._closed = True
+        if self._seeing_off is not None:
+            self._seeing_off.cancel()
         channels = self._channels + self._retired
         self._channels, self._retired = [], []
         self._renewable.clear()
         self._exposed.clear()
         ends = await asyncio.gather(*(channel.close(grace) for channel in channels), return_exceptions=True)
-        for failure in ends:
-            if failure is not None:
-                raise failure
+        failures = [(channel, end) for channel, end in zip(channels, ends, strict=True) if end is not None]
+        if len(failures) > 1:
+            for channel, failure in failures:
+                _log.error("%s: %s", channel.endpoint, failure, exc_info=failure)
+        for _, failure in failures:
+            raise failure
+
+
+def _closed(endpoint: Endpoint) -> EndpointError:
+    return EndpointError(f"cannot listen on '{endpoint}': the server is closed")
 
 
 class _Gate:

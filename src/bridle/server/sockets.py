@@ -13,7 +13,7 @@ from bridle.net.credentials import peer_of_unix
 from bridle.net.endpoint import Endpoint
 from bridle.net.stream import Door, Execute, PeerOf, StreamConnection, StreamListener
 from bridle.net.unix import SocketFile
-from bridle.server.channel import GRACE, HttpSettings
+from bridle.server.channel import GRACE, HttpSettings, shut
 from bridle.server.exposure import is_loopback
 from bridle.server.options import Options, Rights, explain
 from bridle.wire.dialect import Dialect
@@ -65,11 +65,17 @@ class SocketChannel:
         self.exposed = exposed
         self._name = name
         self._listener = listener
+        self._held: DatagramListener | None = None
 
     @property
     def connections(self) -> Iterable[StreamConnection]:
         """Who is connected, in order."""
         return self._listener.connections if isinstance(self._listener, StreamListener) else ()
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected, or an answer is on its way."""
+        return self._listener.busy
 
     def update(self, settings: HttpSettings) -> None:
         """Use other certificates for the handshakes to come; there is nothing else to set."""
@@ -81,10 +87,24 @@ class SocketChannel:
         if isinstance(self._listener, StreamListener):
             self._listener.learn_groups()
 
+    def hold(self) -> None:
+        """Refuse connections, and read no datagrams."""
+        if isinstance(self._listener, StreamListener):
+            self._listener.door = shut
+            return
+        from bridle.net.datagram import DatagramListener
+
+        if isinstance(self._listener, DatagramListener):
+            self._listener.hold()
+            self._held = self._listener
+
     def use_door(self, door: Door | None) -> None:
         """Ask this whether a peer may connect, where there are connections."""
         if isinstance(self._listener, StreamListener):
             self._listener.door = door
+        elif self._held is not None:
+            self._held.go_on()
+            self._held = None
 
     def retire(self) -> None:
         """First the name, then those who came by it: nobody is left in the kernel's queue."""

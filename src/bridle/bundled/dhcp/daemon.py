@@ -25,7 +25,7 @@ from bridle.core.version import VERSION
 from bridle.daemon.callouts import Callouts
 from bridle.daemon.configuration_backend import ConfigurationBackend
 from bridle.daemon.daemon import Daemon
-from bridle.daemon.document import Document
+from bridle.daemon.document import Completion, Document
 from bridle.daemon.plugins import Plugins
 from bridle.daemon.service_gate import ServiceGate
 from bridle.daemon.statistics import Statistics
@@ -120,7 +120,7 @@ class DhcpDaemon(Daemon, abc.ABC):
 
     # The configuration.
 
-    def complete_configuration(self, document: Document) -> Awaitable[Document]:
+    def complete_configuration(self, document: Document) -> Awaitable[Completion]:
         """Merge what the configuration backend has for this server."""
         return self.backend.complete(document)
 

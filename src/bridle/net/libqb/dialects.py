@@ -113,6 +113,11 @@ class LibqbListener:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected, or an answer is on its way."""
+        return bool(self.connections or self._server.connections or self._tasks)
+
     def start(self) -> None:
         """Listen.
 
