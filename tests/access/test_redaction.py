@@ -141,8 +141,18 @@ def test_texts_without_secrets_are_left(text: str) -> None:
         "-----BEGIN " * 50_000 + "PRIVATE KEY",
         "-----BEGIN PRIVATE KEY-----" * 20_000,
         "bearer " * 100_000,
+        "a" * 1_000_000 + " ://",
+        "a" * 500_000 + "\t" + "b" * 500_000 + "\n://",
+        "a://" * 250_000,
+        "a://" + ":" * 1_000_000,
+        "a://" + "b@" * 500_000,
+        "bearer" + " " * 1_000_000,
+        "=password" + " " * 1_000_000,
+        "password=" + " " * 1_000_000 + "{",
+        "password" * 125_000 + "=",
+        ("-----BEGIN PRIVATE KEY-----" + ("-----END " + " " * 40) * 20_000),
     ],
-    ids=range(9),
+    ids=range(19),
 )
 def test_no_text_takes_long(text: str) -> None:
     R.masked_text(text)  # the test's timeout would tell

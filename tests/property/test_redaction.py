@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -87,6 +88,19 @@ def test_in_another_order_secrets_stay_with_what_they_belong_to(lists: tuple[lis
     for item, back, look in zip(new, made, looks, strict=True):
         if looks.count(look) == 1:
             assert back == item
+
+
+def mask_url(found: re.Match[str]) -> str:
+    scheme, _, rest = found[0].partition("://")
+    place, at, host = rest.rpartition("@")
+    user, colon, password = place.partition(":")
+    return f"{scheme}://{user}:{MASK}@{host}" if at and colon and password else found[0]
+
+
+@EXAMPLES
+@given(st.text("ab:/@ \t\n", max_size=60))
+def test_urls_are_masked_as_by_who_takes_all_the_time_in_the_world(text: str) -> None:
+    assert R.masked_text(text) == re.sub(r"\S*://\S*", mask_url, text)
 
 
 @EXAMPLES

@@ -31,7 +31,7 @@ from time import perf_counter, time, time_ns
 from typing import NamedTuple
 
 from bridle.access.audit_file import AuditFile, read_key
-from bridle.access.audit_lines import Composer, Draft, Redactor, Series, encode, write_time
+from bridle.access.audit_lines import TEXT_LIMIT, Composer, Draft, Redactor, Series, encode, write_time
 from bridle.access.audit_settings import AuditSettings
 from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON, Command, Peer, Response
@@ -162,6 +162,7 @@ class Audit:
         origin = self._composer.origin(command, access, peer or command.peer)
         arguments = self._composer.arguments(command)
         if self._has_room(arguments):
+            reason = reason[:TEXT_LIMIT]  # it may have a name that a peer made up
             self._drafts.append(
                 (perf_counter(), origin, arguments, result, seconds, command.request_id, reason)
             )

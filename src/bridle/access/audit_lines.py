@@ -21,7 +21,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from bridle.core.messages import JSON, Command, Peer
+from bridle.core.messages import JSON, Command, Peer, ScannedArguments
 
 __all__ = [
     "ARGUMENTS_LIMIT",
@@ -53,7 +53,7 @@ GENESIS = bytes(DIGEST_BYTES)
 ARGUMENTS_LIMIT = 64 * 1024
 # Origins that are remembered: of so many peers times the commands that they send.
 ORIGINS = 4096
-# Undecoded arguments of more than so many times the limit are not even looked at.
+# Arguments of more than so many times the limit are not even looked at.
 _LOOK = 4
 # Characters of a command's name and its services: what a peer may make up is no reason for long lines.
 TEXT_LIMIT = 256
@@ -163,7 +163,8 @@ class Composer:
         written = _written(origin)[1:-1]
         if len(self._origins) >= ORIGINS:
             self._origins.clear()
-        if len(command.name) <= TEXT_LIMIT:
+        # What a peer may make up is no reason to remember megabytes: not what would be cut.
+        if len(command.name) <= TEXT_LIMIT and sum(map(len, command.services)) <= TEXT_LIMIT:
             self._origins[key] = written
         return written
 
@@ -172,9 +173,10 @@ class Composer:
         body = command.body
         if body is UNSET:
             return b""
-        if isinstance(body, msgspec.Raw) and len(bytes(body)) > _LOOK * self._limit:
-            return b',"omitted":%d' % len(bytes(body))
         try:
+            size = _size(body)
+            if size > _LOOK * self._limit:
+                return b',"omitted":%d' % size
             arguments = self._redact(command)
             if arguments is UNSET:
                 return b""
@@ -184,6 +186,13 @@ class Composer:
         if len(written) > self._limit:
             return b',"omitted":%d' % len(written)
         return b',"arguments":%b' % written
+
+
+def _size(body: object) -> int:
+    """Bytes of arguments as they came; as JSON where they came decoded."""
+    if isinstance(body, msgspec.Raw):
+        return len(bytes(body))
+    return body.size if isinstance(body, ScannedArguments) else len(_written(body))
 
 
 def encode(facts: dict[str, JSON]) -> bytes:

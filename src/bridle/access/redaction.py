@@ -63,7 +63,8 @@ _SHORTEST = len("bearer x")
 _KEY = re.compile(
     r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL
 )
-_URL = re.compile(r"\S*://\S*")
+# A word with a URL in it; that one begins where a word does keeps the search from beginning at each letter.
+_URL = re.compile(r"(?<!\S)\S*://\S*")
 _BEARER = re.compile(r"(?i)(\bbearer\s+)([A-Za-z0-9._~+/=-]+)")
 _VALUE = r""""(?:[^"\\]|\\.)*(?:"|\\?\Z)|'(?:[^'\\]|\\.)*(?:'|\\?\Z)|[^\s"'&;,{}\[\]]+"""
 _EMPTY = ("", '""', "''", "null", "None", "true", "false", "True", "False")
