@@ -240,6 +240,40 @@ async def test_an_answer_that_was_harmless_is_looked_at_again_when_it_has_change
         assert await told() == {**state, "combination": "********"}
 
 
+class Door(msgspec.Struct):
+    """A part of an answer that may change."""
+
+    combination: str = ""
+
+
+@on_every_loop
+async def test_what_a_handler_returns_is_masked_whatever_it_is(short_path: Path) -> None:
+    door = Door()
+    answers: dict[str, object] = {
+        "struct": {"door": door},
+        "tuple": ({"combination": "12-7-33"},),
+        "number": {1: "x", "password": "12-7-33"},
+        "unknown": {"password": "12-7-33", "x": object()},
+    }
+
+    def tell(which: str) -> bridle.Response:
+        return bridle.Response(arguments=answers[which])  # type: ignore[arg-type]
+
+    async with served(short_path, access(READER)) as site:
+        site.safe.manager.register_command("tell", tell, access="read")
+        async with bridle.connect_async(f"unix:{short_path}/unix") as client:
+            for combination, shown in (("", ""), ("", ""), ("12-7-33", "********")):
+                door.combination = combination
+                told = await client.execute("tell", {"which": "struct"})
+                assert told.value == {"door": {"combination": shown}}
+            assert (await client.execute("tell", {"which": "tuple"})).value == [{"combination": "********"}]
+            for which in ("number", "unknown"):
+                refused = await client.execute("tell", {"which": which})
+                assert (refused.result, "12-7-33" in str(refused)) == (1, False)
+                assert "the answer cannot be " in str(refused.text)
+            assert (await client.execute("look")).result == 0
+
+
 # Limits.
 
 

@@ -73,6 +73,11 @@ def test_a_mask_is_replaced_by_a_secret_that_was_there_or_refused(one: Any, othe
         assert f"S3cr{piece.partition('ret')[0]}ret" in known
 
 
+def written(value: Any) -> str:
+    """The same text for maps that are equal."""
+    return json.dumps(value, sort_keys=True)
+
+
 @EXAMPLES
 @given(
     st.lists(maps(scalars), max_size=5).flatmap(
@@ -83,7 +88,7 @@ def test_in_another_order_secrets_stay_with_what_they_belong_to(lists: tuple[lis
     held, new = lists
     made = restored(R.masked(new), held, R)
     assert isinstance(made, list)
-    assert sorted(map(json.dumps, made)) == sorted(map(json.dumps, held))
+    assert sorted(map(written, made)) == sorted(map(written, held))
     looks = [json.dumps(R.masked(item)) for item in new]
     for item, back, look in zip(new, made, looks, strict=True):
         if looks.count(look) == 1:

@@ -50,6 +50,7 @@ _MISSES = 16
 # Members of the largest answer that is remembered, and characters of its longest text.
 _KEPT_MEMBERS = 32
 _KEPT_TEXT = 1024
+_LASTING = frozenset({str, int, float, bool, type(None)})
 # Characters of the longest name of a service that is remembered: peers may make up any.
 _NAME_LIMIT = 128
 # Commands whose arguments are what config-get tells.
@@ -550,10 +551,11 @@ def _kept(response: Response) -> Response | None:
     told = response.arguments
     if told is UNSET or (isinstance(told, msgspec.Raw) and len(bytes(told)) <= _KEPT_TEXT):
         return response
-    if not isinstance(told, dict) or len(told) > _KEPT_MEMBERS:
+    if type(told) is not dict or len(told) > _KEPT_MEMBERS:
         return None
     for value in told.values():
-        if isinstance(value, list | dict) or (isinstance(value, str) and len(value) > _KEPT_TEXT):
+        # What has parts may have others later, and be equal to itself all the same.
+        if type(value) not in _LASTING or (isinstance(value, str) and len(value) > _KEPT_TEXT):
             return None
     return msgspec.structs.replace(response, arguments=dict(told))
 
