@@ -18,9 +18,9 @@ The decision is made on the :class:`~bridle.Command` that is executed, whatever 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET
@@ -499,6 +499,16 @@ class Guard:
         """Whether an answer is shown as it is, so that nobody has to look into it."""
         role = ticket.role
         return role is None or (role.reads_secrets and not role.rules.filters)
+
+    def shown_members(
+        self, ticket: Ticket, members: Mapping[str, JSON | msgspec.Raw]
+    ) -> dict[str, JSON | msgspec.Raw]:
+        """Members that an answer from behind the agent has besides a response's, as they are shown: none
+        where one of them cannot be looked into."""
+        if ticket.role is None or ticket.role.reads_secrets:
+            return dict(members)
+        shown = self.redaction.masked_response(Response(arguments=cast(JSON, dict(members)))).arguments
+        return cast("dict[str, JSON | msgspec.Raw]", shown) if isinstance(shown, dict) else {}
 
     def _shown(self, ticket: Ticket, response: Response) -> Response:
         way = ticket.way
