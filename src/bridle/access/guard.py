@@ -28,6 +28,7 @@ from msgspec import UNSET
 from bridle.access.audit import Audit
 from bridle.access.guard_settings import NO_SETTINGS, GuardSettings
 from bridle.access.limits import Excess, Limits, Turnstile
+from bridle.access.log_mask import LOG_MASK
 from bridle.access.policy import Definitions, Policy
 from bridle.access.redaction import MASK, Redaction
 from bridle.access.restoring import restored_command
@@ -193,6 +194,7 @@ class Guard:
         self.settings, self.audit, self._policy = settings, audit, settings.policy
         self._active = bool(settings.policy or self._limits or audit)
         self._forget()
+        LOG_MASK.declare(self, settings.redaction.names)
         self.asks_groups = settings.policy is not None and settings.policy.asks_groups
         if self.asks_groups and self.on_asking_groups is not None:
             self.on_asking_groups()

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 
+from bridle.access.log_mask import LOG_MASK
 from bridle.core.errors import BridleError
 from bridle.daemon.channels import ControlChannels
 from bridle.daemon.common import CommonCommands
@@ -125,6 +126,8 @@ async def serve(
     owner = ConfigurationOwner(daemon, configuration_file, guards=guards)
     owner.allow_unauthenticated = allow_unauthenticated
     running = Running(daemon, server, owner)
+    LOG_MASK.install()
+    LOG_MASK.declare(running, daemon.secrets)
     daemon.end = running.shut_down
     daemon.refresh = owner.refresh
     common = CommonCommands(
@@ -153,6 +156,7 @@ async def serve(
                     await _stop(daemon)
             finally:
                 await guards.close()
+                LOG_MASK.declare(running, ())
 
 
 async def _stop(daemon: Daemon) -> None:
