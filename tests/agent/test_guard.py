@@ -177,6 +177,41 @@ async def test_the_audit_tells_each_service_apart(short_path: Path) -> None:
     assert verify([file]).findings == []
 
 
+@on_every_loop
+async def test_no_secret_is_in_the_audit_where_the_agent_does_not_know_its_name(short_path: Path) -> None:
+    file = short_path / "audit.jsonl"
+    access: JSON = {**ACCESS, "audit": {"file": str(file)}}  # type: ignore[dict-item]
+    places: dict[str, JSON | Path] = {"dhcp4": short_path / "4"}
+    named: JSON = {"password": "12-7-33", "id": 3}
+    async with (
+        backend(short_path / "4"),
+        agent(short_path, places, authentication=USERS, access=access) as front,
+    ):
+        await ask(
+            front, "ann", "user-add", "dhcp4", arguments=["bob", "12-7-33", 12733, True, ["12-7-33"], named]
+        )
+        await ask(front, "ann", "user-add", "dhcp4", arguments=named)
+        await ask(front, "ann", "status-get", "dhcp4", arguments=["bob", 12733])
+        await ask(front, "ann", "password=12-7-33", "token=12-7-33")
+        await ask(front, "ann", "password=12-7-33", "dhcp4")
+        await ask(front, "bob", "a://b:12-7-33@c")
+    text = file.read_text()
+    told = [line for line in lines(file) if "command" in line]
+    mask = "********"
+    assert "12-7-33" not in text
+    assert [line.get("arguments") for line in told[:3]] == [
+        [mask, mask, mask, True, [mask], {"password": mask, "id": 3}],
+        {"password": mask, "id": 3},
+        ["bob", 12733],
+    ]
+    assert sorted((line["command"], line.get("service", "")) for line in told[3:]) == [
+        (f"a://b:{mask}@c", ""),
+        (f"password={mask}", "dhcp4"),
+        (f"password={mask}", f"token={mask}"),
+    ]
+    assert f"a://b:{mask}@c" in "".join(line.get("reason", "") for line in told)
+
+
 @on_virtual_clock
 async def test_the_agent_s_own_commands_are_decided_as_well(short_path: Path) -> None:
     async with agent(short_path, {}, authentication=USERS, access=ACCESS) as front:

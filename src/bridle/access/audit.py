@@ -26,12 +26,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter, time, time_ns
 from typing import NamedTuple
 
 from bridle.access.audit_file import AuditFile, read_key
-from bridle.access.audit_lines import TEXT_LIMIT, Composer, Draft, Redactor, Series, encode, write_time
+from bridle.access.audit_lines import Composer, Draft, Redactor, Series, encode, write_time
 from bridle.access.audit_settings import AuditSettings
 from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON, Command, Peer, Response
@@ -101,10 +102,10 @@ class Audit:
         self._closed = False
 
     @classmethod
-    async def open(cls, settings: AuditSettings, redact: Redactor) -> Audit:
+    async def open(cls, settings: AuditSettings, redact: Redactor, mask: Callable[[str], str] = str) -> Audit:
         """Open the file, or begin it, beside the event loop; what a crash left is repaired.
 
-        ``redact`` gives the arguments of a command as they may be written.
+        ``redact`` gives the arguments of a command as they may be written, ``mask`` any other text.
 
         Raises:
             ConfigurationError: the file or its key cannot be used; the text says what to do.
@@ -116,7 +117,7 @@ class Audit:
         except BaseException:
             executor.shutdown(wait=False)
             raise
-        return cls(settings, Composer(redact), file, executor)
+        return cls(settings, Composer(redact, mask), file, executor)
 
     def refuses(self) -> str | None:
         """Why write commands may not be done now; None where they may."""
@@ -162,7 +163,7 @@ class Audit:
         origin = self._composer.origin(command, access, peer or command.peer)
         arguments = self._composer.arguments(command)
         if self._has_room(arguments):
-            reason = reason[:TEXT_LIMIT]  # it may have a name that a peer made up
+            reason = self._composer.text(reason)  # it may have a name that a peer made up
             self._drafts.append(
                 (perf_counter(), origin, arguments, result, seconds, command.request_id, reason)
             )

@@ -183,7 +183,7 @@ class Guard:
         elif known is not None and known.settings == settings.audit:
             audit = known
         else:
-            audit = await Audit.open(settings.audit, self._redacted)
+            audit = await Audit.open(settings.audit, self._redacted, self._masked_text)
         return GuardChange(self, settings, audit)
 
     def use(self, settings: GuardSettings, audit: Audit | None) -> None:
@@ -533,8 +533,14 @@ class Guard:
         return policy.filter_response(role, command, response, definitions=self._definitions)
 
     def _redacted(self, command: Command) -> JSON | msgspec.UnsetType:
-        definition = None if command.services else self._definitions(command.name)
-        return self.redaction.masked_arguments(command, definition)
+        if not command.services:
+            return self.redaction.masked_arguments(command, self._definitions(command.name))
+        # Nobody here knows the parameters of a service's commands. Those that only read take no secrets.
+        reads = self.settings.access_of(command.name, None) == "read"
+        return self.redaction.masked_arguments(command, shows_unnamed=reads)
+
+    def _masked_text(self, text: str) -> str:
+        return self.redaction.masked_text(text)
 
 
 class GuardChange:

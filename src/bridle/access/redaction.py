@@ -214,10 +214,15 @@ class Redaction:
         return msgspec.structs.replace(response, arguments=masked)
 
     def masked_arguments(
-        self, command: Command, definition: CommandDefinition | None = None
+        self,
+        command: Command,
+        definition: CommandDefinition | None = None,
+        *,
+        shows_unnamed: bool = True,
     ) -> JSON | UnsetType:
         """A command's arguments for a log: decoded and masked. Positional ones are known to be secrets by the
-        ``definition``'s parameters; :data:`UNREADABLE` where they cannot be read."""
+        ``definition``'s parameters; without one any may be, and unless ``shows_unnamed`` texts and numbers
+        among them are masked. :data:`UNREADABLE` where they cannot be read."""
         try:
             body: object = command.body
             if isinstance(body, ScannedArguments) and definition and not definition.signature.unchecked:
@@ -226,9 +231,18 @@ class Redaction:
                 value = command.arguments
             if value is UNSET:
                 return UNSET
+            if definition is None and not shows_unnamed:
+                return self._without_unnamed(value)
             return self._masked_positions(value, definition)
         except (BridleError, msgspec.MsgspecError, TypeError, ValueError, RecursionError):
             return UNREADABLE
+
+    def _without_unnamed(self, value: JSON) -> JSON:
+        if isinstance(value, list | tuple):
+            return [self._without_unnamed(item) for item in value]
+        if value is None or isinstance(value, bool | dict) or value == "":
+            return self.masked(value)
+        return MASK
 
     def _masked_positions(self, value: JSON, definition: CommandDefinition | None) -> JSON:
         if definition is None or isinstance(value, dict) or value is None:
