@@ -326,6 +326,17 @@ async def test_the_audit_has_every_answered_write_before_its_answer(short_path: 
 
 
 @on_every_loop
+async def test_positional_arguments_of_an_unknown_command_are_masked_in_the_audit(short_path: Path) -> None:
+    file = short_path / "audit.jsonl"
+    async with served(short_path, access(audit={"file": str(file)})) as site:
+        for wire in ("unix", "binrpc+unix"):
+            await site.ask("unloc", ["12-7-33", 12733], wire=wire)
+        await site.ask("unlock", ["12-7-33"])
+    told = [line["arguments"] for line in lines(file) if "command" in line]
+    assert told == [["********", "********"], ["********", "********"], ["********"]]
+
+
+@on_every_loop
 async def test_what_was_refused_is_in_the_audit_with_the_reason(short_path: Path) -> None:
     file = short_path / "audit.jsonl"
     async with served(short_path, access(READER, audit={"file": str(file)})) as site:

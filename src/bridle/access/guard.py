@@ -533,11 +533,10 @@ class Guard:
         return policy.filter_response(role, command, response, definitions=self._definitions)
 
     def _redacted(self, command: Command) -> JSON | msgspec.UnsetType:
-        if not command.services:
-            return self.redaction.masked_arguments(command, self._definitions(command.name))
+        definition = None if command.services else self._definitions(command.name)
         # Nobody here knows the parameters of a service's commands. Those that only read take no secrets.
-        reads = self.settings.access_of(command.name, None) == "read"
-        return self.redaction.masked_arguments(command, shows_unnamed=reads)
+        reads = self.settings.access_of(command.name, definition) == "read"
+        return self.redaction.masked_arguments(command, definition, shows_unnamed=reads)
 
     def _masked_text(self, text: str) -> str:
         return self.redaction.masked_text(text)
