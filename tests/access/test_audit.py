@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from bridle.access.audit_file import AuditFile
 from bridle.access.audit_lines import ARGUMENTS_LIMIT, TEXT_LIMIT, Composer, Entry, Redactor, Series
 from bridle.access.audit_settings import AuditSettings, read_audit
 from bridle.testing import run
+from bridle.wire.binrpc import BinrpcServer
+from bridle.wire.binrpc_client import encode_request
+from bridle.wire.kea import KeaServer
 from tests.support.audits import events, is_open, lines, texts, unredacted, written
 from tests.support.bridle import bridle_environment
 from tests.support.loops import on_every_loop, on_virtual_clock
@@ -184,12 +188,37 @@ def test_arguments_are_redacted_before_they_are_kept() -> None:
         ({"x": "y" * ARGUMENTS_LIMIT}, ARGUMENTS_LIMIT + 8),
         (msgspec.Raw(b'{"x":"' + b"y" * ARGUMENTS_LIMIT + b'"}'), ARGUMENTS_LIMIT + 8),
         (msgspec.Raw(b'"' + b"y" * 10 * ARGUMENTS_LIMIT + b'"'), 10 * ARGUMENTS_LIMIT + 2),
+        ("y" * 10 * ARGUMENTS_LIMIT, 10 * ARGUMENTS_LIMIT + 2),
     ],
 )
 def test_arguments_that_are_too_long_are_left_out_and_their_length_is_told(body: Any, told: int) -> None:
     line = composed(Command("set", body))
     assert (line.get("arguments"), line["omitted"]) == (None, told)
     assert "omitted" not in composed(Command("set", {"x": "y" * (ARGUMENTS_LIMIT - 8)}))
+
+
+def long_commands() -> Iterator[Command]:
+    """Commands whose arguments are too long to be looked at, as the dialects read them."""
+    text = b"y" * 5 * ARGUMENTS_LIMIT
+    for comment in (b"", b"# a comment\n"):
+        yield from received(KeaServer(), b'{%b"command":"x","arguments":{"x":"%b"}}' % (comment, text))
+    yield from received(BinrpcServer(), encode_request(1, "x", [text.decode()]))
+
+
+def received(server: KeaServer | BinrpcServer, data: bytes) -> Iterator[Command]:
+    """The commands in what a peer sends."""
+    for command in server.receive(data):
+        assert isinstance(command, Command)
+        yield command
+
+
+def test_arguments_that_are_far_too_long_are_not_even_looked_at() -> None:
+    def redact(command: Command) -> JSON:
+        raise AssertionError("they were looked at")
+
+    lengths = [composed(command, redact=redact)["omitted"] for command in long_commands()]
+    assert len(lengths) == 3
+    assert min(lengths) > 5 * ARGUMENTS_LIMIT
 
 
 @pytest.mark.parametrize("body", [msgspec.Raw(b'{"x":1}x'), {"x": object()}, {(1, 2): 3}])
@@ -218,6 +247,20 @@ def test_names_that_peers_make_up_do_not_fill_the_memory() -> None:
     for number in range(2 * ORIGINS + 10):
         composer.origin(Command(f"x{number}"), "read", PEER)
     assert len(composer._origins) <= ORIGINS
+
+
+def test_long_names_that_peers_make_up_are_not_remembered() -> None:
+    composer, before = Composer(unredacted), b""
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            before = composer.origin(Command("x", services=(f"{number}{'y' * 1_000_000}",)), "read", PEER)
+            composer.origin(Command("x", services=tuple(f"{number}" * 100_000)), "read", PEER)
+            composer.origin(Command(f"{number}{'y' * 1_000_000}"), "read", PEER)
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(before) < 1000
 
 
 # When it is written

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import copy
+import dataclasses
+import enum
 
 import msgspec
 import pytest
@@ -41,6 +44,21 @@ R = Redaction()
         "private-key",
         "pre-shared-key",
         "password-hash",
+        "pwd",
+        "pass-word",
+        "Pass_Word",
+        "pass word",
+        "password ",
+        "password1",
+        "db_password_2",
+        "db.password",
+        "passwords",
+        "secrets",
+        "secret-key",
+        "secretKey",
+        "auth-key",
+        "auth_keys",
+        "credentials",
     ],
 )
 def test_names_of_secrets(name: str) -> None:
@@ -50,11 +68,37 @@ def test_names_of_secrets(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["password-file", "key-file", "secret-file", "user", "name", "key", "secretary", "tokens-used", ""],
+    [
+        "password-file",
+        "passwords-file",
+        "key-file",
+        "key-file2",
+        "secret-file",
+        "credentials-cache",
+        "client-keytab",
+        "user",
+        "name",
+        "key",
+        "key-id",
+        "key-name",
+        "tsig-keys",
+        "secretary",
+        "token-count",
+        "tokens-used",
+        "2",
+        "",
+    ],
 )
 def test_names_of_no_secrets(name: str) -> None:
     assert not R.is_secret(name)
     assert R.masked({name: "hunter2"}) == {name: "hunter2"}
+
+
+def test_tokens_are_secrets_unless_they_are_counted_or_in_a_file() -> None:
+    shown: JSON = {"tokens": "tokens.json", "a": {"tokens": 17}}
+    assert R.masked(shown) is shown
+    assert R.masked({"tokens": ["a"], "b": {"Tokens": {"x": "y"}}}) == {"tokens": MASK, "b": {"Tokens": MASK}}
+    assert R.masked({"tokens": "a://b:hunter2@c"}) == {"tokens": f"a://b:{MASK}@c"}
 
 
 def test_a_daemon_declares_more() -> None:
@@ -101,6 +145,17 @@ def test_a_value_without_secrets_is_the_same_object() -> None:
             f"x {MASK} y",
         ),
         ("-----BEGIN PRIVATE KEY-----\ns3cret", MASK),
+        ("password = my s3cret word", f"password = {MASK}"),
+        ("password = my s3cret dbname = kea", f"password = {MASK} dbname = kea"),
+        ("password: my s3cret\nuser: kea", f"password: {MASK}\nuser: kea"),
+        ("password => s3cret", f"password => {MASK}"),
+        ("password2=s3cret pwd=s3cret", f"password2={MASK} pwd={MASK}"),
+        ("secret key: s3cret, secrets=s3cret", f"secret key: {MASK}, secrets={MASK}"),
+        (
+            '{\\"password\\": \\"s3 c\\\\\\"ret\\", \\"a\\": 1}',
+            f'{{\\"password\\": \\"{MASK}\\", \\"a\\": 1}}',
+        ),
+        ('cut off: \\"password\\": \\"s3cret and', f'cut off: \\"password\\": \\"{MASK}\\"'),
     ],
 )
 def test_secrets_in_a_text(text: str, masked: str) -> None:
@@ -122,6 +177,7 @@ def test_secrets_in_a_text(text: str, masked: str) -> None:
         "password is required",
         "password=",
         '"secret": null',
+        '\\"secret\\": \\"\\"',
         "bearers of news",
     ],
 )
@@ -141,14 +197,132 @@ def test_texts_without_secrets_are_left(text: str) -> None:
         "-----BEGIN " * 50_000 + "PRIVATE KEY",
         "-----BEGIN PRIVATE KEY-----" * 20_000,
         "bearer " * 100_000,
+        "a" * 1_000_000 + " ://",
+        "a" * 500_000 + "\t" + "b" * 500_000 + "\n://",
+        "a://" * 250_000,
+        "a://" + ":" * 1_000_000,
+        "a://" + "b@" * 500_000,
+        "bearer" + " " * 1_000_000,
+        "=password" + " " * 1_000_000,
+        "password=" + " " * 1_000_000 + "{",
+        "password" * 125_000 + "=",
+        ("-----BEGIN PRIVATE KEY-----" + ("-----END " + " " * 40) * 20_000),
+        "password: " + "a " * 500_000 + "=",
+        "password: a = " * 70_000,
+        'password: \\"' + "\\" * 1_000_000,
+        'password: \\\\"' + '\\"' * 500_000,
+        "password:" + "\\" * 1_000_000,
+        "password" + "\\" * 1_000_000 + "=",
+        "password" + "1" * 1_000_000 + "=",
     ],
-    ids=range(9),
+    ids=range(26),
 )
 def test_no_text_takes_long(text: str) -> None:
     R.masked_text(text)  # the test's timeout would tell
 
 
+# Values that are no JSON yet.
+
+
+class Database(msgspec.Struct):
+    user: str
+    password: str
+
+
+@dataclasses.dataclass
+class Account:
+    password: str
+
+
+class Kind(enum.Enum):
+    PLAIN = "plain"
+
+
+ODD = [
+    ({"password": "hunter2"},),
+    [({"password": "hunter2"},)],
+    {"db": Database("u", "hunter2")},
+    Database("u", "hunter2"),
+    [Account("hunter2")],
+    {"db": Raw(b'{"password":"hunter2"}')},
+    [{"db": Raw(b'{"password":"hunter2","password":null}')}],
+    {1: "x", "password": "hunter2"},
+    {1: {"password": "hunter2"}},
+    collections.OrderedDict(password="hunter2"),
+    {"password": b"hunter2"},
+    {"a": b"password=hunter2"},
+    {"a": msgspec.Raw(msgspec.json.encode({"b": "a:\\/\\/u:hunter2@h"}).replace(b"\\\\", b"\\"))},
+]
+
+
+@pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
+def test_values_are_masked_whatever_they_are_made_of(value: JSON) -> None:
+    told = R.masked_response(Response(arguments=value))
+    written = msgspec.json.encode(told.arguments)
+    assert b"hunter2" not in written
+    assert MASK.encode() in written or b"null" in written
+    assert told.result == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [(1, "a"), {"a": Database("u", "")}, {1: "x"}, {"k": Kind.PLAIN}, {"a": b"b"}, [Raw(b"[1]")]],
+    ids=range(6),
+)
+def test_odd_values_without_secrets_are_left(value: JSON) -> None:
+    response = Response(arguments=value)
+    assert R.masked_response(response) is response
+
+
+class Broken:
+    def __str__(self) -> str:
+        raise RuntimeError("password=hunter2")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"a": object()}, [Broken()], {Broken(): 1}, {"a": Raw(b'{"password":')}],
+    ids=["a", "b", "c", "d"],
+)
+def test_what_cannot_be_looked_into_is_not_shown(value: JSON) -> None:
+    told = R.masked_response(Response(0, "fine", value))
+    assert told.result == 1
+    assert told.arguments is UNSET
+    assert (told.text or "").startswith("the answer cannot be shown: ")
+    assert "hunter2" not in str(told.text)
+
+
 # JSON texts.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"password": "hunter2", "password": null}',
+        b'{"a": {"password": "hunter2"}, "a": 1}',
+        b'{"note": "a://b:hunter2@c", "note": ""}',
+        b'{"\\u0070assword": "hunter2", "password": null}',
+        b'{"password": null, "a": {"\\u0070assword": "hunter2"}, "a": "password"}',
+    ],
+)
+def test_members_that_are_doubled_are_not_shown(text: bytes) -> None:
+    shown = R.masked_raw(Raw(text))
+    assert b"hunter2" not in bytes(shown)
+    assert msgspec.json.decode(shown) == msgspec.json.decode(text)
+
+
+@pytest.mark.parametrize(
+    "text", [b'{ "password-file":  "/run/p" }', b'{"password":null}', b'[ "pass", 1e3, "\xc3\xa9" ]']
+)
+def test_a_text_without_secrets_is_the_same(text: bytes) -> None:
+    raw = Raw(text)
+    assert R.masked_raw(raw) is raw
+
+
+def test_names_that_are_not_ascii_are_found_in_capitals() -> None:
+    more = Redaction(["\u043f\u0430\u0440\u043e\u043b\u044c"])
+    text = Raw('{"\u041f\u0410\u0420\u041e\u041b\u042c": "hunter2"}'.encode())
+    assert b"hunter2" not in bytes(more.masked_raw(text))
 
 
 @pytest.mark.parametrize(

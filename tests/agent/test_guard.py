@@ -94,6 +94,71 @@ async def test_an_answer_that_cannot_be_looked_into_is_not_shown(short_path: Pat
         assert b"12-7-33" not in (await ask(front, "ann", "config-get", "dhcp4")).body
 
 
+# Answers of a service, and what of them is shown to a role that reads no secrets.
+KNOWN = b'{ "arguments": { "a": 1 }, "result": 0, "text": "fine" }'
+ODD_ANSWERS = [
+    (KNOWN, KNOWN),
+    (
+        b'{"text":"fine","result":0,"arguments":{"a":1}}',
+        b'{ "arguments": {"a":1}, "result": 0, "text": "fine" }',
+    ),
+    (
+        b'{"result":0,"text":"fine","config":{"password":"12-7-33"},"id":[1,"b"]}',
+        b'{ "config": {"password":"********"}, "id": [1,"b"], "result": 0, "text": "fine" }',
+    ),
+    (b'{"result":0,"password":"12-7-33"}', b'{ "password": "********", "result": 0 }'),
+    (b'{"result":0,"x":"a://b:12-7-33@c"}', b'{ "result": 0, "x": "a://b:********@c" }'),
+    (
+        b'{"result":0,"arguments":{"password":"12-7-33"},"arguments":[1]}',
+        b'{ "arguments": [1], "result": 0 }',
+    ),
+    (
+        b'{"result":0,"arguments":{"password":"12-7-33","password":null}}',
+        b'{ "arguments": {"password":null}, "result": 0 }',
+    ),
+    (b'{"result":0,"text":"password=12-7-33","text":"x"}', b'{ "result": 0, "text": "x" }'),
+    (b'{"result":0,"x":{"secret":"12-7-33"},"x":null}', b'{ "result": 0, "x": null }'),
+    (b'{"result":0,"text":null}', b'{ "result": 0, "text": null }'),
+    (b'{"result":0,"text":{"password":"12-7-33"}}', b'{ "result": 0, "text": {"password":"********"} }'),
+    (
+        b'{"result":0,"x":1e+10.0,"token":"12-7-33"}',
+        b'{ "result": 0, "token": "********", "x": 10000000000.0 }',
+    ),
+]
+
+
+@on_virtual_clock
+async def test_members_of_an_answer_are_masked_whatever_their_names(short_path: Path) -> None:
+    served = [b""]
+
+    async def serve(request: bytes) -> bytes:
+        return served[0]
+
+    places: dict[str, JSON | Path] = {"dhcp4": short_path / "4"}
+    async with (
+        backend(short_path / "4", serve),
+        agent(short_path, places, authentication=USERS, access=ACCESS) as front,
+    ):
+        for answer, shown in ODD_ANSWERS:
+            for name in ("config-get", "config-set"):
+                served[0] = answer
+                reply = await ask(front, "ann", name, "dhcp4", arguments={})
+                assert reply.body == b"[ " + shown + b" ]"
+
+
+@on_virtual_clock
+async def test_an_answer_is_passed_on_as_it_came_to_who_reads_secrets(short_path: Path) -> None:
+    roles: JSON = [{**ANN, "read-secrets": True}]  # type: ignore[dict-item]
+    access: JSON = {**ACCESS, "roles": roles}  # type: ignore[dict-item]
+    answer = b'{"result":0,"x":{"secret":"12-7-33"},"x":null}'
+    places: dict[str, JSON | Path] = {"dhcp4": short_path / "4"}
+    async with (
+        backend(short_path / "4", answering(answer)),
+        agent(short_path, places, authentication=USERS, access=access) as front,
+    ):
+        assert (await ask(front, "ann", "config-get", "dhcp4")).body == b"[ " + answer + b" ]"
+
+
 @on_every_loop
 async def test_the_audit_tells_each_service_apart(short_path: Path) -> None:
     file = short_path / "audit.jsonl"
@@ -111,6 +176,41 @@ async def test_the_audit_tells_each_service_apart(short_path: Path) -> None:
             ("dhcp6", "ann", 0),
         ]
     assert verify([file]).findings == []
+
+
+@on_every_loop
+async def test_no_secret_is_in_the_audit_where_the_agent_does_not_know_its_name(short_path: Path) -> None:
+    file = short_path / "audit.jsonl"
+    access: JSON = {**ACCESS, "audit": {"file": str(file)}}  # type: ignore[dict-item]
+    places: dict[str, JSON | Path] = {"dhcp4": short_path / "4"}
+    named: JSON = {"password": "12-7-33", "id": 3}
+    async with (
+        backend(short_path / "4"),
+        agent(short_path, places, authentication=USERS, access=access) as front,
+    ):
+        await ask(
+            front, "ann", "user-add", "dhcp4", arguments=["bob", "12-7-33", 12733, True, ["12-7-33"], named]
+        )
+        await ask(front, "ann", "user-add", "dhcp4", arguments=named)
+        await ask(front, "ann", "status-get", "dhcp4", arguments=["bob", 12733])
+        await ask(front, "ann", "password=12-7-33", "token=12-7-33")
+        await ask(front, "ann", "password=12-7-33", "dhcp4")
+        await ask(front, "bob", "a://b:12-7-33@c")
+    text = file.read_text()
+    told = [line for line in lines(file) if "command" in line]
+    mask = "********"
+    assert "12-7-33" not in text
+    assert [line.get("arguments") for line in told[:3]] == [
+        [mask, mask, mask, True, [mask], {"password": mask, "id": 3}],
+        {"password": mask, "id": 3},
+        ["bob", 12733],
+    ]
+    assert sorted((line["command"], line.get("service", "")) for line in told[3:]) == [
+        (f"a://b:{mask}@c", ""),
+        (f"password={mask}", "dhcp4"),
+        (f"password={mask}", f"token={mask}"),
+    ]
+    assert f"a://b:{mask}@c" in "".join(line.get("reason", "") for line in told)
 
 
 @on_virtual_clock

@@ -352,6 +352,40 @@ async def test_an_answer_that_was_harmless_is_looked_at_again_when_it_has_change
         assert await told() == {**state, "combination": "********"}
 
 
+class Door(msgspec.Struct):
+    """A part of an answer that may change."""
+
+    combination: str = ""
+
+
+@on_every_loop
+async def test_what_a_handler_returns_is_masked_whatever_it_is(short_path: Path) -> None:
+    door = Door()
+    answers: dict[str, object] = {
+        "struct": {"door": door},
+        "tuple": ({"combination": "12-7-33"},),
+        "number": {1: "x", "password": "12-7-33"},
+        "unknown": {"password": "12-7-33", "x": object()},
+    }
+
+    def tell(which: str) -> bridle.Response:
+        return bridle.Response(arguments=answers[which])  # type: ignore[arg-type]
+
+    async with served(short_path, access(READER)) as site:
+        site.safe.manager.register_command("tell", tell, access="read")
+        async with bridle.connect_async(f"unix:{short_path}/unix") as client:
+            for combination, shown in (("", ""), ("", ""), ("12-7-33", "********")):
+                door.combination = combination
+                told = await client.execute("tell", {"which": "struct"})
+                assert told.value == {"door": {"combination": shown}}
+            assert (await client.execute("tell", {"which": "tuple"})).value == [{"combination": "********"}]
+            for which in ("number", "unknown"):
+                refused = await client.execute("tell", {"which": which})
+                assert (refused.result, "12-7-33" in str(refused)) == (1, False)
+                assert "the answer cannot be " in str(refused.text)
+            assert (await client.execute("look")).result == 0
+
+
 # Limits.
 
 
@@ -464,6 +498,17 @@ async def test_the_audit_has_of_each_command_the_service_that_it_named_itself(sh
         writer.close()
     told = [line.get("service") for line in lines(file) if line.get("command") == "look"]
     assert told == ["dhcp6", None, "d2", "dhcp4,d2", None]
+
+
+@on_every_loop
+async def test_positional_arguments_of_an_unknown_command_are_masked_in_the_audit(short_path: Path) -> None:
+    file = short_path / "audit.jsonl"
+    async with served(short_path, access(audit={"file": str(file)})) as site:
+        for wire in ("unix", "binrpc+unix"):
+            await site.ask("unloc", ["12-7-33", 12733], wire=wire)
+        await site.ask("unlock", ["12-7-33"])
+    told = [line["arguments"] for line in lines(file) if "command" in line]
+    assert told == [["********", "********"], ["********", "********"], ["********"]]
 
 
 @on_every_loop

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter, time, time_ns
 from typing import NamedTuple
@@ -101,10 +102,10 @@ class Audit:
         self._closed = False
 
     @classmethod
-    async def open(cls, settings: AuditSettings, redact: Redactor) -> Audit:
+    async def open(cls, settings: AuditSettings, redact: Redactor, mask: Callable[[str], str] = str) -> Audit:
         """Open the file, or begin it, beside the event loop; what a crash left is repaired.
 
-        ``redact`` gives the arguments of a command as they may be written.
+        ``redact`` gives the arguments of a command as they may be written, ``mask`` any other text.
 
         Raises:
             ConfigurationError: the file or its key cannot be used; the text says what to do.
@@ -119,7 +120,7 @@ class Audit:
             executor.submit(_close, opened)
             executor.shutdown(wait=False)
             raise
-        return cls(settings, Composer(redact), file, executor)
+        return cls(settings, Composer(redact, mask), file, executor)
 
     def refuses(self) -> str | None:
         """Why write commands may not be done now; None where they may."""
@@ -165,6 +166,7 @@ class Audit:
         origin = self._composer.origin(command, access, peer or command.peer)
         arguments = self._composer.arguments(command)
         if self._has_room(arguments):
+            reason = self._composer.text(reason)  # it may have a name that a peer made up
             self._drafts.append(
                 (perf_counter(), origin, arguments, result, seconds, command.request_id, reason)
             )

@@ -21,7 +21,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from bridle.core.messages import JSON, Command, Peer
+from bridle.core.messages import JSON, Command, Peer, ScannedArguments
 
 __all__ = [
     "ARGUMENTS_LIMIT",
@@ -53,10 +53,12 @@ GENESIS = bytes(DIGEST_BYTES)
 ARGUMENTS_LIMIT = 64 * 1024
 # Origins that are remembered: of so many peers times the commands that they send.
 ORIGINS = 4096
-# Undecoded arguments of more than so many times the limit are not even looked at.
+# Arguments of more than so many times the limit are not even looked at.
 _LOOK = 4
 # Characters of a command's name and its services: what a peer may make up is no reason for long lines.
 TEXT_LIMIT = 256
+# Characters of them in which secrets are looked for. What is cut is hardly one that begins before the limit.
+_MASKED = 16 * TEXT_LIMIT
 
 _LINE = re.compile(rb'\A\{"n":([1-9][0-9]{0,17}),(?:.*(,"digest":"([0-9a-f]{64})"\})|.*\})\Z', re.DOTALL)
 
@@ -133,10 +135,14 @@ def _write_second(second: int) -> bytes:
 
 
 class Composer:
-    """Makes the parts of a command's line that say who did what."""
+    """Makes the parts of a command's line that say who did what. ``redact`` gives its arguments as they may
+    be written, ``mask`` does so for any text."""
 
-    def __init__(self, redact: Redactor, limit: int = ARGUMENTS_LIMIT) -> None:
+    def __init__(
+        self, redact: Redactor, mask: Callable[[str], str] = str, limit: int = ARGUMENTS_LIMIT
+    ) -> None:
         self._redact = redact
+        self._mask = mask
         self._limit = limit
         self._origins: dict[tuple[object, ...], bytes] = {}
 
@@ -148,9 +154,9 @@ class Composer:
 
     def _origin(self, key: tuple[object, ...], command: Command, access: str, peer: Peer) -> bytes:
         origin = Origin(
-            command.name[:TEXT_LIMIT],
+            self.text(command.name),
             access,
-            ",".join(command.services)[:TEXT_LIMIT],
+            self.text(",".join(command.services)),
             peer.transport,
             peer.address,
             peer.pid,
@@ -163,18 +169,24 @@ class Composer:
         written = _written(origin)[1:-1]
         if len(self._origins) >= ORIGINS:
             self._origins.clear()
-        if len(command.name) <= TEXT_LIMIT:
+        # What a peer may make up is no reason to remember megabytes: not what would be cut.
+        if len(command.name) <= TEXT_LIMIT and sum(map(len, command.services)) <= TEXT_LIMIT:
             self._origins[key] = written
         return written
+
+    def text(self, text: str) -> str:
+        """A text that a peer may have made up, as it is written: without secrets, and not long."""
+        return self._mask(text[:_MASKED])[:TEXT_LIMIT] if text else text
 
     def arguments(self, command: Command) -> bytes:
         """A command's arguments, redacted; or how long they are."""
         body = command.body
         if body is UNSET:
             return b""
-        if isinstance(body, msgspec.Raw) and len(bytes(body)) > _LOOK * self._limit:
-            return b',"omitted":%d' % len(bytes(body))
         try:
+            size = _size(body)
+            if size > _LOOK * self._limit:
+                return b',"omitted":%d' % size
             arguments = self._redact(command)
             if arguments is UNSET:
                 return b""
@@ -184,6 +196,13 @@ class Composer:
         if len(written) > self._limit:
             return b',"omitted":%d' % len(written)
         return b',"arguments":%b' % written
+
+
+def _size(body: object) -> int:
+    """Bytes of arguments as they came; as JSON where they came decoded."""
+    if isinstance(body, msgspec.Raw):
+        return len(bytes(body))
+    return body.size if isinstance(body, ScannedArguments) else len(_written(body))
 
 
 def encode(facts: dict[str, JSON]) -> bytes:

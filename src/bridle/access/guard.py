@@ -19,9 +19,9 @@ The decision is made on the :class:`~bridle.Command` that is executed, whatever 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET
@@ -30,6 +30,7 @@ from bridle.access.audit import Audit
 from bridle.access.catalogue import EVENT_COMMANDS, EVENTS
 from bridle.access.guard_settings import NO_SETTINGS, GuardSettings
 from bridle.access.limits import Excess, Limits, Turnstile
+from bridle.access.log_mask import LOG_MASK
 from bridle.access.policy import Definitions, Policy
 from bridle.access.redaction import MASK, Redaction
 from bridle.access.restoring import restored_command
@@ -52,6 +53,7 @@ _MISSES = 16
 # Members of the largest answer that is remembered, and characters of its longest text.
 _KEPT_MEMBERS = 32
 _KEPT_TEXT = 1024
+_LASTING = frozenset({str, int, float, bool, type(None)})
 # Characters of the longest name of a service that is remembered: peers may make up any.
 _NAME_LIMIT = 128
 # Commands whose arguments are what config-get tells.
@@ -186,7 +188,7 @@ class Guard:
         elif known is not None and known.settings == settings.audit:
             audit = known
         else:
-            audit = await Audit.open(settings.audit, self._redacted)
+            audit = await Audit.open(settings.audit, self._redacted, self._masked_text)
         return GuardChange(self, settings, audit)
 
     def use(self, settings: GuardSettings, audit: Audit | None) -> None:
@@ -198,6 +200,7 @@ class Guard:
         self._active = bool(settings.policy or self._limits or audit)
         self._masked = None
         self._forget()
+        LOG_MASK.declare(self, settings.redaction.names)
         self.asks_groups = settings.policy is not None and settings.policy.asks_groups
         if self.asks_groups and self.on_asking_groups is not None:
             self.on_asking_groups()
@@ -573,6 +576,16 @@ class Guard:
         role = ticket.role
         return role is None or (role.reads_secrets and not role.rules.filters)
 
+    def shown_members(
+        self, ticket: Ticket, members: Mapping[str, JSON | msgspec.Raw]
+    ) -> dict[str, JSON | msgspec.Raw]:
+        """Members that an answer from behind the agent has besides a response's, as they are shown: none
+        where one of them cannot be looked into."""
+        if ticket.role is None or ticket.role.reads_secrets:
+            return dict(members)
+        shown = self.redaction.masked_response(Response(arguments=cast(JSON, dict(members)))).arguments
+        return cast("dict[str, JSON | msgspec.Raw]", shown) if isinstance(shown, dict) else {}
+
     def _shown(self, ticket: Ticket, response: Response) -> Response:
         way = ticket.way
         if way is not None and not way.filters:
@@ -595,7 +608,12 @@ class Guard:
 
     def _redacted(self, command: Command) -> JSON | msgspec.UnsetType:
         definition = None if command.services else self._definitions(command.name)
-        return self.redaction.masked_arguments(command, definition)
+        # Nobody here knows the parameters of a service's commands. Those that only read take no secrets.
+        reads = self.settings.access_of(command.name, definition) == "read"
+        return self.redaction.masked_arguments(command, definition, shows_unnamed=reads)
+
+    def _masked_text(self, text: str) -> str:
+        return self.redaction.masked_text(text)
 
 
 class GuardChange:
@@ -624,10 +642,11 @@ def _kept(response: Response) -> Response | None:
     told = response.arguments
     if told is UNSET or (isinstance(told, msgspec.Raw) and len(bytes(told)) <= _KEPT_TEXT):
         return response
-    if not isinstance(told, dict) or len(told) > _KEPT_MEMBERS:
+    if type(told) is not dict or len(told) > _KEPT_MEMBERS:
         return None
     for value in told.values():
-        if isinstance(value, list | dict) or (isinstance(value, str) and len(value) > _KEPT_TEXT):
+        # What has parts may have others later, and be equal to itself all the same.
+        if type(value) not in _LASTING or (isinstance(value, str) and len(value) > _KEPT_TEXT):
             return None
     return msgspec.structs.replace(response, arguments=dict(told))
 

@@ -30,7 +30,13 @@ from bridle.server import Answer, Pages
 from bridle.server.http import answer_with, refusal_of
 from bridle.wire.http import HttpResponse
 from bridle.wire.kea_http import error, wrap_raw
-from bridle.wire.kea_messages import EnvelopeError, addressed_services, decode_answer, encode_answer
+from bridle.wire.kea_messages import (
+    EnvelopeError,
+    addressed_services,
+    decode_answer,
+    encode_answer,
+    other_members,
+)
 
 if TYPE_CHECKING:
     from bridle.access.guard import Guard, Ticket
@@ -231,7 +237,9 @@ class Agent(Daemon):
             guard.abandon(ticket)
             raise
         shown = await guard.conclude(ticket, response) if ticket.writes else guard.settle(ticket, response)
-        return answer if shown is response else encode_answer(shown)
+        if guard.shows_all(ticket):
+            return answer if shown is response else encode_answer(shown)
+        return _written_anew(guard, ticket, answer, response, shown)
 
     async def _restored(self, guard: Guard, command: Command, name: str) -> Command:
         """A configuration in which secrets may be masked, with those that the service holds."""
@@ -286,6 +294,15 @@ class _Leave:
         refusal = self._guard.reconsider(self._ticket)
         self.refusal = None if refusal is None else encode_answer(refusal)
         return self.refusal
+
+
+def _written_anew(guard: Guard, ticket: Ticket, answer: bytes, response: Response, shown: Response) -> bytes:
+    """An answer of which something may be kept from who asked. Nothing of it is passed on that was not looked
+    at: neither a member that no response has, nor the first of two of a name."""
+    written = encode_answer(shown)
+    if written == answer or shown.result != response.result:
+        return written
+    return encode_answer(shown, guard.shown_members(ticket, other_members(answer)))
 
 
 def _log_as(loggers: Sequence[Mapping[str, JSON]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from bridle.access.redaction import Redaction
+from bridle.access.log_mask import LOG_MASK
 
 __all__ = ["log_to_stderr"]
 
@@ -42,9 +42,7 @@ def log_to_stderr(severity: str = "INFO") -> None:
     logging.basicConfig(level=_LEVELS.get(severity.upper(), 20), handlers=[handler], force=True)
 
 
-_redaction = Redaction()
-
-
 def _mask(logger: object, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Secrets never reach the log: neither in a sentence nor in the text of an exception."""
-    return {key: _redaction.masked_member(key, value) for key, value in event.items()}
+    redaction = LOG_MASK.redaction
+    return {key: redaction.masked_member(key, value) for key, value in event.items()}

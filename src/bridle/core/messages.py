@@ -99,6 +99,12 @@ class ScannedArguments(msgspec.Struct, gc=False):
     """Arguments that are read by what the handler takes, in dialects whose values have other types than
     JSON's, or none. A dialect derives from it."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of them as they came, for who looks at no more than so many; 0 in a dialect whose commands
+        are all short."""
+        return 0
+
     def scan(self, expected: Expected) -> JSON:
         """Read the values that are expected. What comes beyond is left alone. A map is named arguments.
 

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 
+from bridle.access.log_mask import LOG_MASK
 from bridle.core.errors import BridleError
 from bridle.daemon.advice import advice_on
 from bridle.daemon.channels import ControlChannels
@@ -140,6 +141,8 @@ async def serve(
     owner = ConfigurationOwner(daemon, configuration_file, guards=guards)
     owner.allow_unauthenticated = allow_unauthenticated
     running = Running(daemon, server, owner)
+    LOG_MASK.install()
+    LOG_MASK.declare(running, daemon.secrets)
     unserved = daemon.end, daemon.refresh
     daemon.end, daemon.refresh = running.shut_down, owner.refresh
     common = CommonCommands(
@@ -166,6 +169,7 @@ async def serve(
             finally:
                 daemon.end, daemon.refresh = unserved
                 await guards.close()
+                LOG_MASK.declare(running, ())
 
 
 async def _stop(daemon: Daemon) -> None:

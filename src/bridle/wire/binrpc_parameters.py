@@ -64,6 +64,11 @@ class Parameters(ScannedArguments):
     end: int
     autoconversion: bool
 
+    @property
+    def size(self) -> int:
+        """Bytes of the records."""
+        return self.end - self.start
+
     def scan(self, expected: Expected) -> JSON:
         """Read one record for each kind; those that come beyond are ignored. One struct alone is named
         arguments."""

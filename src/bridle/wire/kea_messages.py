@@ -6,6 +6,7 @@ inside HTTP they are the whole body (:mod:`bridle.wire.kea_http`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import msgspec
@@ -26,6 +27,7 @@ __all__ = [
     "encode_answer",
     "encode_command",
     "encode_forwarded",
+    "other_members",
     "read_command",
     "read_plain_command",
 ]
@@ -54,6 +56,7 @@ class _Answer(msgspec.Struct):
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_raw = msgspec.json.Decoder(Raw).decode
 
 
@@ -155,8 +158,16 @@ def encode_command(command: Command) -> bytes:
     return b"".join(parts)
 
 
-def encode_answer(response: Response) -> bytes:
-    """Write a response as Kea writes one: ``{ "arguments": …, "result": 0, "text": … }``."""
+def encode_answer(response: Response, others: Mapping[str, JSON | Raw] | None = None) -> bytes:
+    """Write a response as Kea writes one: ``{ "arguments": …, "result": 0, "text": … }``. ``others`` are
+    members besides these, as :func:`other_members` finds them."""
+    if others:
+        members: dict[str, JSON | Raw] = {**others, "result": response.result}
+        if response.text is not None:
+            members["text"] = response.text
+        if response.arguments is not UNSET:
+            members["arguments"] = response.arguments
+        return kea_json.encode(cast(JSON, members))
     text = b"" if response.text is None else b', "text": ' + kea_json.encode(response.text)
     if response.arguments is UNSET:
         return b'{ "result": %d%s }' % (response.result, text)
@@ -185,6 +196,29 @@ def _decode_odd_answer(data: bytes) -> Response:
         raise RemoteProtocolError("the answer is not a map with an integer 'result'", data)
     text = value.get("text")
     return Response(result, text if isinstance(text, str) else None, value.get("arguments", UNSET))
+
+
+def other_members(data: bytes) -> dict[str, JSON | Raw]:
+    """What stands in an answer that :func:`decode_answer` reads, and is not in the response that it makes.
+
+    Raises:
+        RemoteProtocolError: it is no answer.
+    """
+    data = kea_json.mend_escapes(data)
+    members: Mapping[str, JSON | Raw]
+    try:
+        members = _decode_members(data)
+        text = members.get("text")
+        told = isinstance(text, Raw) and bytes(text).startswith(b'"')
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = kea_json.decode(data)
+        members = value if isinstance(value, dict) else {}
+        told = isinstance(members.get("text"), str)
+    return {
+        name: value
+        for name, value in members.items()
+        if name not in ("result", "arguments") and not (told and name == "text")
+    }
 
 
 def addressed_services(command: Command) -> tuple[str, ...]:
