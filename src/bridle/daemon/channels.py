@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from bridle.core.errors import ConfigurationError, EndpointError
 from bridle.daemon.channel_settings import ChannelSettings
+from bridle.daemon.turns import undisturbed
 from bridle.net.endpoint import Endpoint
 from bridle.server import Channel, Server
 from bridle.server.exposure import Governs
@@ -58,7 +59,7 @@ class ControlChannels:
             for settings in wanted:
                 await self._prepare_one(transition, settings, governs)
         except BaseException:
-            await transition.rollback()
+            await undisturbed(transition.rollback())
             raise
         return transition
 
