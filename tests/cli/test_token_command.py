@@ -60,7 +60,7 @@ def test_a_terminal_shows_a_table(path: Path) -> None:
     with Terminal("token", "list", path, columns=100) as terminal:
         terminal.expect("reader")
         assert terminal.wait() == 0
-    path.unlink()
+    assert command_line("token", "revoke", path, "ci").returncode == 0
     with Terminal("token", "list", path) as terminal:
         terminal.expect("no tokens")
         assert terminal.wait() == 0
