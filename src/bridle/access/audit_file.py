@@ -129,21 +129,24 @@ class AuditFile:
 
     def _open(self, head: Head | None, *, head_lost: bool, why: str) -> None:
         """Open the file and take up the chain, by the head where there is one."""
-        self._descriptor = os.open(self.path, _FLAGS | os.O_APPEND, _MODE)
-        status = os.fstat(self._descriptor)
-        check_private(status, self.path, secret=False)
-        self._inode = (status.st_dev, status.st_ino)
-        if status.st_size == 0:
+        descriptor = os.open(self.path, _FLAGS | os.O_APPEND, _MODE)
+        try:
+            status = os.fstat(descriptor)
+            check_private(status, self.path, secret=False)
+            found = _resumed(descriptor, head, self._key) if status.st_size else None
+        except BaseException:
+            os.close(descriptor)  # never to be written, nor cut: it may be somebody else's
+            raise
+        self._descriptor, self._inode = descriptor, (status.st_dev, status.st_ino)
+        self._size = found.size if found is not None else 0
+        if found is None:
             self._begin(head, why)
             return
-        with os.fdopen(os.dup(self._descriptor), "rb") as file:
-            found = resume(file, head, self._key)
         self.number, self._digest, self._first = found.number, found.digest, found.first
-        self._oldest = head.oldest if head is not None else _first_kept(self.path, found.first)
         self._began = _nanoseconds(found.began) or self._now()
         if found.torn:
             os.ftruncate(self._descriptor, found.size)
-        self._size = found.size
+        self._oldest = head.oldest if head is not None else _first_kept(self.path, found.first)
         facts: dict[str, JSON] = {"event": "opened", "pid": os.getpid(), **_repairs(found)}
         if head is None:
             facts["head"] = "lost" if head_lost else "unreadable"
@@ -234,8 +237,9 @@ class AuditFile:
             self._size = status.st_size + 1
 
     def _reopen(self, why: str) -> None:
-        os.close(self._descriptor)
-        self._descriptor = -1
+        old, self._descriptor = self._descriptor, -1
+        if old != -1:
+            os.close(old)
         self._open(self.head, head_lost=False, why=why)
 
     def _is_full(self) -> bool:
@@ -248,6 +252,7 @@ class AuditFile:
         old, self._descriptor = self._descriptor, -1
         os.close(old)
         self._descriptor = os.open(self.path, _FLAGS | os.O_APPEND | os.O_EXCL, _MODE)
+        self._size = 0
         status = os.fstat(self._descriptor)
         self._inode = (status.st_dev, status.st_ino)
         rotated = rotated_files(self.path)
@@ -294,6 +299,11 @@ class AuditFile:
             if descriptor != -1:
                 os.close(descriptor)
         self._descriptor = self._head = -1
+
+
+def _resumed(descriptor: int, head: Head | None, key: bytes) -> Resumed:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        return resume(file, head, key)
 
 
 def _nanoseconds(written: str) -> int:
