@@ -64,11 +64,9 @@ class AuditFile:
         self, path: Path, key: bytes, max_size: int, max_age: float, keep: int, now: Callable[[], int]
     ) -> None:
         self.path: Path = path
-        self._key = key
-        self._max_size = max_size
-        self._max_age = max_age
-        self._keep = keep
+        self.use(key, max_size, max_age, keep)
         self._now = now
+        self._begun_with = self._key_name
         self._descriptor = -1
         self._head = -1
         self._inode = (0, 0)
@@ -152,7 +150,8 @@ class AuditFile:
             facts["head"] = "lost" if head_lost else "unreadable"
         if why:
             facts["reason"] = why
-        if found.key == key_name(self._key):
+        self._begun_with = found.key
+        if found.key == self._key_name:
             self._tell(facts)
         else:
             self._rotate(facts)  # each file has one key
@@ -182,6 +181,7 @@ class AuditFile:
     def _start(self, facts: dict[str, JSON], removed: Sequence[Path]) -> None:
         self._first = self.number + 1
         self._size = 0
+        self._begun_with = self._key_name
         self._began = self._now()
         if removed:
             kept = [file for file in rotated_files(self.path) if file not in removed]
@@ -191,7 +191,7 @@ class AuditFile:
             "event": "start",
             "previous": self._digest.hex(),
             "oldest": self._oldest,
-            "key": key_name(self._key),
+            "key": self._key_name,
         }
         if removed:
             start["removed"] = [file.name for file in removed]
@@ -201,6 +201,11 @@ class AuditFile:
     def _tell(self, facts: dict[str, JSON]) -> None:
         body = encode({"time": write_time(self._now()), **facts})
         self._write([Series(self.number).fact(body)])
+
+    def use(self, key: bytes, max_size: int, max_age: float, keep: int) -> None:
+        """Go by other settings from the next :meth:`append` on; another key begins another file then."""
+        self._key, self._key_name = key, key_name(key)
+        self._max_size, self._max_age, self._keep = max_size, max_age, keep
 
     def append(self, lines: Sequence[bytes], since: int, last: bytes = b"") -> None:
         """Write lines, as they come of a :class:`~bridle.access.audit_lines.Series`, and sync them.
@@ -215,7 +220,7 @@ class AuditFile:
         self._look()
         if not self._size:
             self._start({}, removed=[])  # an attempt to begin the file has failed
-        elif self._is_full():
+        elif self._is_full() or self._begun_with != self._key_name:
             self._rotate({})
         if self.number != since:
             lines = Series(self.number).again(lines)
