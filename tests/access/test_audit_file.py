@@ -230,12 +230,12 @@ def test_a_file_in_its_place_that_others_can_write_is_left_as_it_is(tmp_path: Pa
     path.rename(f"{path}.000000000001")
     path.write_bytes(b"somebody else's\n" * 1000)
     path.chmod(0o666)
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     for attempt in (lambda: say(file, 1), file.recover, file.recover, lambda: say(file, 1)):
         with pytest.raises(ConfigurationError, match="can be written by others"):
             attempt()
         assert path.stat().st_size == 16_000
-        assert len(os.listdir("/proc/self/fd")) < descriptors
+        assert len(list(Path("/proc/self/fd").iterdir())) < descriptors
     path.unlink()
     file.recover()
     say(file, 1)
