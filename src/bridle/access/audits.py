@@ -108,7 +108,7 @@ class AuditChange:
         settings: AuditSettings | None = None,
         key: bytes | None = None,
     ) -> None:
-        self.audit = audit
+        self.audit: Audit | None = audit
         self._audits = audits
         self._settings = settings
         self._key = key

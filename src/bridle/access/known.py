@@ -51,9 +51,9 @@ class Known:
     __slots__ = ("peer", "role", "turnstile", "ways")
 
     def __init__(self, peer: Peer, role: Role | None, turnstile: Turnstile | None) -> None:
-        self.peer = peer
-        self.role = role
-        self.turnstile = turnstile
+        self.peer: Peer = peer
+        self.role: Role | None = role
+        self.turnstile: Turnstile | None = turnstile
         self.ways: dict[str, Way] = {}
 
 
