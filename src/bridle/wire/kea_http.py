@@ -14,7 +14,7 @@ import msgspec
 
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import Command, Peer, Response
-from bridle.core.results import Result
+from bridle.core.results import Result, from_http
 from bridle.wire.http import HttpClientConnection, HttpReply, HttpRequest, HttpResponse, stock
 from bridle.wire.kea_feed import COMMAND_LIMIT, Feed, FeedError
 from bridle.wire.kea_messages import EnvelopeError, decode_answer, encode_answer, encode_command, read_command
@@ -129,9 +129,7 @@ def _refused(status: int, body: bytes) -> Response:
         text = decode_answer(body).text or ""
     except RemoteProtocolError:
         text = body[:200].decode("utf-8", "replace").strip()
-    # The status is about HTTP: what came of a command is told with 200, so that 404 is no empty answer. But
-    # who may not have it done is told with 403.
-    result = Result.FORBIDDEN if status == 403 else Result.ERROR
+    result = from_http(status)
     return Response(result, f"{text} (HTTP {status})" if text else f"HTTP {status}")
 
 
