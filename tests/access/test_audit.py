@@ -513,15 +513,19 @@ def test_a_disk_that_does_not_answer_costs_a_command_no_more_than_its_deadline(
     run(main(), patience=0.3)
 
 
+@pytest.mark.parametrize("size", [1, 1000])
 @on_virtual_clock
-async def test_a_file_that_others_may_write_now_is_a_dead_one(tmp_path: Path) -> None:
+async def test_a_file_that_others_may_write_now_is_a_dead_one(tmp_path: Path, size: int) -> None:
     path = tmp_path / "audit.jsonl"
     async with opened(path) as audit:
         path.unlink()
-        path.write_bytes(b"mine\n")
+        path.write_bytes(b"mine\n" * size)
         path.chmod(0o666)
         assert not await audit.commit(change(), "write", 0, 0.0)
         assert "can be written by others" in str(audit.refuses())
+        await asyncio.sleep(RETRY * 2.5)
+        assert "can be written by others" in str(audit.refuses())
+        assert path.read_bytes() == b"mine\n" * size
         path.unlink()
         await asyncio.sleep(RETRY * 1.5)
         assert audit.refuses() is None

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridle import ConfigurationError
+from bridle.access import audit_file
 from bridle.access.audit_file import AuditFile, read_key
 from bridle.access.audit_files import files_of
 from bridle.access.audit_verify import verify
@@ -221,6 +222,47 @@ def test_a_file_that_is_cut_or_written_by_others_while_it_is_open_tells_so(tmp_p
     say(file, 3)
     file.close()
     assert texts(path) == ["audit.jsonl:4: is no line of an audit"]
+
+
+def test_a_file_in_its_place_that_others_can_write_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    file = AuditFile.open(path)
+    say(file, 0)
+    path.rename(f"{path}.000000000001")
+    path.write_bytes(b"somebody else's\n" * 1000)
+    path.chmod(0o666)
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    for attempt in (lambda: say(file, 1), file.recover, file.recover, lambda: say(file, 1)):
+        with pytest.raises(ConfigurationError, match="can be written by others"):
+            attempt()
+        assert path.stat().st_size == 16_000
+        assert len(list(Path("/proc/self/fd").iterdir())) < descriptors
+    path.unlink()
+    file.recover()
+    say(file, 1)
+    file.close()
+    assert lines(path)[-1]["mark"] == 1
+    assert texts(path) == []
+
+
+def test_a_rotation_that_fails_halfway_is_finished_with_the_next_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    file = AuditFile.open(path, max_size=1, keep=5)
+
+    def broken(_: Path) -> list[Path]:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(audit_file, "rotated_files", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        say(file, 0)
+    monkeypatch.undo()
+    file.recover()
+    say(file, 1)
+    file.close()
+    assert events(path) == ["start", "command"]
+    assert texts(path) == []
 
 
 # Who may

@@ -54,10 +54,10 @@ def cuts(data: bytes) -> list[list[bytes]]:
     return ways + [[data[:place], data[place:]] for place in sorted(places) if 0 < place < len(data)]
 
 
-def outcome(pieces: Sequence[bytes], body_limit: int) -> tuple[list[Message], str | None, bool]:
+def outcome(pieces: Sequence[bytes], body_limit: int) -> tuple[list[Message], bool]:
     connection = HttpServerConnection(body_limit)
     messages = [message for piece in pieces for message in connection.receive(piece)]
-    return messages, connection.version_seen, connection.begun
+    return messages, connection.begun
 
 
 def read(data: bytes, *, body_limit: int = BODY_LIMIT) -> list[Message]:
@@ -572,23 +572,23 @@ class TestStates:
     def test_idle_and_begun_follow_the_request(self) -> None:
         connection = HttpServerConnection()
 
-        def state() -> tuple[bool, bool, str | None]:
-            return connection.idle, connection.begun, connection.version_seen
+        def state() -> tuple[bool, bool]:
+            return connection.idle, connection.begun
 
-        assert state() == (True, False, None)
+        assert state() == (True, False)
         connection.receive(b"\r\n")
-        assert state() == (True, False, None)
+        assert state() == (True, False)
         connection.receive(b"POST / HTTP/1.1")
-        assert state() == (False, True, None)
+        assert state() == (False, True)
         connection.receive(b"\r\n")
-        assert state() == (False, True, "1.1")
+        assert state() == (False, True)
         connection.receive(b"Content-Length: 2\r\n\r\nh")
-        assert state() == (False, True, "1.1")
+        assert state() == (False, True)
         [request] = connection.receive(b"i")
-        assert state() == (False, False, None)
+        assert state() == (False, False)
         assert isinstance(request, HttpRequest)
         connection.respond(request, HttpResponse(200, b""), DATE)
-        assert state() == (True, False, None)
+        assert state() == (True, False)
 
     def test_every_request_is_answered_once(self) -> None:
         connection = HttpServerConnection()

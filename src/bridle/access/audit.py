@@ -26,8 +26,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import perf_counter, time, time_ns
 from typing import NamedTuple
 
@@ -38,7 +40,7 @@ from bridle.core.errors import BridleError, ConfigurationError
 from bridle.core.messages import JSON, Command, Peer, Response
 from bridle.core.results import Result
 
-__all__ = ["COMMIT_TIMEOUT", "GATHER", "QUEUE_BYTES", "QUEUE_LINES", "RETRY", "Audit"]
+__all__ = ["COMMIT_TIMEOUT", "GATHER", "QUEUE_BYTES", "QUEUE_LINES", "RETRY", "Audit", "place_of"]
 
 # Seconds that lines of read commands wait for others: twenty syncs a second cost nothing that is noticed.
 GATHER = 0.05
@@ -80,6 +82,8 @@ class Audit:
         executor: ThreadPoolExecutor,
     ) -> None:
         self.settings: AuditSettings = settings
+        self.place: str = place_of(file.path)
+        """The same of all names of the file."""
         self._reads = settings.reads
         self._composer = composer
         self._file = file
@@ -100,6 +104,8 @@ class Audit:
         self._lost = 0
         self._lost_ever = 0
         self._closed = False
+        self._held = 0
+        self._unheld: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(cls, settings: AuditSettings, redact: Redactor, mask: Callable[[str], str] = str) -> Audit:
@@ -121,6 +127,46 @@ class Audit:
             executor.shutdown(wait=False)
             raise
         return cls(settings, Composer(redact, mask), file, executor)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more lines."""
+        return self._closed
+
+    def hold(self) -> None:
+        """A command has begun whose line is to come; :meth:`release` is called after that."""
+        self._held += 1
+
+    def release(self) -> None:
+        """A command has ended."""
+        self._held -= 1
+        if not self._held and self._unheld is not None and not self._unheld.done():
+            self._unheld.set_result(None)
+
+    async def unheld(self) -> None:
+        """Wait until every command that began has ended."""
+        while self._held:
+            self._unheld = self._loop.create_future()
+            await self._unheld
+
+    async def prepare(self, settings: AuditSettings) -> bytes | None:
+        """Get ready to :meth:`use` other settings for the same file: the key that they name. None where they
+        are the same.
+
+        Raises:
+            ConfigurationError: the key cannot be used.
+        """
+        if settings == self.settings:
+            return None
+        return await asyncio.to_thread(_key_of, settings)
+
+    def use(self, settings: AuditSettings, key: bytes | None) -> None:
+        """Go by other settings for the same file from the next line on; ``key`` is what :meth:`prepare` gave.
+        Another key begins another file."""
+        self.settings, self._reads = settings, settings.reads
+        if key is not None:
+            # In turn with what is written there: a line's digest has the key of its file.
+            self._executor.submit(self._file.use, key, settings.max_size, settings.max_age, settings.keep)
 
     def refuses(self) -> str | None:
         """Why write commands may not be done now; None where they may."""
@@ -206,7 +252,9 @@ class Audit:
         return not lost
 
     def _lose(self, count: int) -> None:
-        if not self._lost and not self._failure:
+        if self._closed:
+            _log.error("audit %s: a command ended after it was closed, and is not in it", self._file.path)
+        elif not self._lost and not self._failure:
             _log.warning("audit %s: lines come faster than the disk takes them", self._file.path)
         self._lost += count
         self._lost_ever += count
@@ -254,9 +302,9 @@ class Audit:
     def undurable(self) -> Response:
         """What to answer to a write command that was carried out, when :meth:`commit` has returned False and
         the audit is one that refuses."""
+        reason = self._failure or ("it is closed" if self._closed else "too many lines wait for the disk")
         return Response(
-            Result.ERROR,
-            f"the command was carried out, but its audit line is not on the disk: {self._failure}",
+            Result.ERROR, f"the command was carried out, but its audit line is not on the disk: {reason}"
         )
 
     def status(self) -> dict[str, JSON]:
@@ -382,8 +430,17 @@ class Audit:
             self._start()
 
 
+def place_of(file: str | Path) -> str:
+    """What the names of a file have in common: an absolute path without links."""
+    return os.path.realpath(file)
+
+
+def _key_of(settings: AuditSettings) -> bytes:
+    return read_key(settings.key_file) if settings.key_file else b""
+
+
 def _open(settings: AuditSettings, opened: list[AuditFile]) -> AuditFile:
-    key = read_key(settings.key_file) if settings.key_file else b""
+    key = _key_of(settings)
     try:
         file = AuditFile.open(
             settings.file, key=key, max_size=settings.max_size, max_age=settings.max_age, keep=settings.keep

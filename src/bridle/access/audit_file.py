@@ -68,11 +68,9 @@ class AuditFile:
         self, path: Path, key: bytes, max_size: int, max_age: float, keep: int, now: Callable[[], int]
     ) -> None:
         self.path: Path = path
-        self._key = key
-        self._max_size = max_size
-        self._max_age = max_age
-        self._keep = keep
+        self.use(key, max_size, max_age, keep)
         self._now = now
+        self._begun_with = self._key_name
         self._descriptor = -1
         self._head = -1
         self._inode = (0, 0)
@@ -155,27 +153,31 @@ class AuditFile:
 
     def _open(self, head: Head | None, *, head_lost: bool, why: str) -> None:
         """Open the file and take up the chain, by the head where there is one."""
-        self._descriptor = os.open(self.path, _FLAGS | os.O_APPEND, _MODE)
-        status = os.fstat(self._descriptor)
-        check_private(status, self.path, secret=False)
-        self._inode = (status.st_dev, status.st_ino)
-        if status.st_size == 0:
+        descriptor = os.open(self.path, _FLAGS | os.O_APPEND, _MODE)
+        try:
+            status = os.fstat(descriptor)
+            check_private(status, self.path, secret=False)
+            found = _resumed(descriptor, head, self._key) if status.st_size else None
+        except BaseException:
+            os.close(descriptor)  # never to be written, nor cut: it may be somebody else's
+            raise
+        self._descriptor, self._inode = descriptor, (status.st_dev, status.st_ino)
+        self._size = found.size if found is not None else 0
+        if found is None:
             self._begin(head, why)
             return
-        with os.fdopen(os.dup(self._descriptor), "rb") as file:
-            found = resume(file, head, self._key)
         self.number, self._digest, self._first = found.number, found.digest, found.first
-        self._oldest = head.oldest if head is not None else _first_kept(self.path, found.first)
         self._began = _nanoseconds(found.began) or self._now()
         if found.torn:
             os.ftruncate(self._descriptor, found.size)
-        self._size = found.size
+        self._oldest = head.oldest if head is not None else _first_kept(self.path, found.first)
         facts: dict[str, JSON] = {"event": "opened", "pid": os.getpid(), **_repairs(found)}
         if head is None:
             facts["head"] = "lost" if head_lost else "unreadable"
         if why:
             facts["reason"] = why
-        if found.key == key_name(self._key):
+        self._begun_with = found.key
+        if found.key == self._key_name:
             self._tell(facts)
         else:
             self._rotate(facts)  # each file has one key
@@ -205,6 +207,7 @@ class AuditFile:
     def _start(self, facts: dict[str, JSON], removed: Sequence[Path]) -> None:
         self._first = self.number + 1
         self._size = 0
+        self._begun_with = self._key_name
         self._began = self._now()
         if removed:
             kept = [file for file in rotated_files(self.path) if file not in removed]
@@ -214,7 +217,7 @@ class AuditFile:
             "event": "start",
             "previous": self._digest.hex(),
             "oldest": self._oldest,
-            "key": key_name(self._key),
+            "key": self._key_name,
         }
         if removed:
             start["removed"] = [file.name for file in removed]
@@ -224,6 +227,11 @@ class AuditFile:
     def _tell(self, facts: dict[str, JSON]) -> None:
         body = encode({"time": write_time(self._now()), **facts})
         self._write([Series(self.number).fact(body)])
+
+    def use(self, key: bytes, max_size: int, max_age: float, keep: int) -> None:
+        """Go by other settings from the next :meth:`append` on; another key begins another file then."""
+        self._key, self._key_name = key, key_name(key)
+        self._max_size, self._max_age, self._keep = max_size, max_age, keep
 
     def append(self, lines: Sequence[bytes], since: int, last: bytes = b"") -> None:
         """Write lines, as they come of a :class:`~bridle.access.audit_lines.Series`, and sync them.
@@ -239,7 +247,7 @@ class AuditFile:
         self._look()
         if not self._size:
             self._start({}, removed=[])  # an attempt to begin the file has failed
-        elif self._is_full():
+        elif self._is_full() or self._begun_with != self._key_name:
             self._rotate({})
         if self.number != since:
             lines = Series(self.number).again(lines)
@@ -262,9 +270,9 @@ class AuditFile:
             self._size = status.st_size + 1
 
     def _reopen(self, why: str, head: Head | None = None) -> None:
-        if self._descriptor != -1:
-            os.close(self._descriptor)
-        self._descriptor = -1
+        old, self._descriptor = self._descriptor, -1
+        if old != -1:
+            os.close(old)
         self._open(head or self.head, head_lost=False, why=why)
 
     def _is_full(self) -> bool:
@@ -277,6 +285,7 @@ class AuditFile:
         old, self._descriptor = self._descriptor, -1
         os.close(old)
         self._descriptor = os.open(self.path, _FLAGS | os.O_APPEND | os.O_EXCL, _MODE)
+        self._size = 0
         status = os.fstat(self._descriptor)
         self._inode = (status.st_dev, status.st_ino)
         rotated = rotated_files(self.path)
@@ -338,6 +347,11 @@ def _locked(descriptor: int) -> bool:
         else:
             return True
     return False
+
+
+def _resumed(descriptor: int, head: Head | None, key: bytes) -> Resumed:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        return resume(file, head, key)
 
 
 def _nanoseconds(written: str) -> int:

@@ -8,6 +8,7 @@
     refusal = guard.reconsider(ticket, definition)    # where it has waited since: for the audit, for its turn
     response = ...                                    # the command is done, here or behind the agent
     response = guard.settle(ticket, response)         # or: await guard.conclude(ticket, response)
+    guard.abandon(ticket)                             # in a finally: nothing, where one of these was done
 
 A command is let in when its peer's role may run it and its peer and role are within their limits. Its answer
 is what the role may be shown of it; that of a command that writes is held back until the audit has it on the
@@ -27,14 +28,17 @@ import msgspec
 from msgspec import UNSET
 
 from bridle.access.audit import Audit
+from bridle.access.audits import AuditChange, Audits
 from bridle.access.catalogue import EVENT_COMMANDS, EVENTS
 from bridle.access.guard_settings import NO_SETTINGS, GuardSettings
-from bridle.access.limits import Excess, Limits, Turnstile
+from bridle.access.known import Known, Way
+from bridle.access.limits import Excess, Limits
 from bridle.access.log_mask import LOG_MASK
 from bridle.access.policy import Definitions, Policy
 from bridle.access.redaction import MASK, Redaction
 from bridle.access.restoring import restored_command
 from bridle.access.roles import Role
+from bridle.access.ticket import Promise, Ticket
 from bridle.core.errors import ForbiddenError
 from bridle.core.manager import CommandDefinition, Outcome
 from bridle.core.messages import JSON, Command, Event, Peer, Response
@@ -48,83 +52,14 @@ Custom: TypeAlias = Callable[[Command], "str | None"]
 # Peers that are remembered: as many as are connected, mostly. And what is remembered of all their commands.
 _PEERS = 2048
 _WAYS = 8192
-# Answers of a command that are remembered, one after the other, before it is known that it gives others.
-_MISSES = 16
-# Members of the largest answer that is remembered, and characters of its longest text.
-_KEPT_MEMBERS = 32
-_KEPT_TEXT = 1024
-_LASTING = frozenset({str, int, float, bool, type(None)})
 # Characters of the longest name of a service that is remembered: peers may make up any.
 _NAME_LIMIT = 128
 # Commands whose arguments are what config-get tells.
 _CONFIGURING = frozenset({"config-set", "config-test"})
 
+_REFUSED = "%s refused: %s"
+
 _log = logging.getLogger("bridle.access")
-
-
-class _Way(msgspec.Struct, gc=False):
-    """What is known of a command that reads, and that a peer may run whatever its arguments. ``origin`` is
-    the audit's, for one that has no arguments and addresses no service of its own making; it is empty where
-    there is none. ``filters`` says whether answers are filtered, ``mask`` what is done to them where secrets
-    are kept from the role and nothing else is. ``clean`` is an answer that holds none: many commands give the
-    same one again and again."""
-
-    definition: CommandDefinition | None
-    origin: bytes
-    filters: bool
-    mask: Callable[[Response], Response] | None
-    clean: Response | None = None
-    misses: int = 0
-
-    def shown(self, response: Response) -> Response:
-        """An answer without what is to be masked."""
-        if self.mask is None or response == self.clean:
-            return response
-        masked = self.mask(response)
-        if masked is response and self.misses < _MISSES:
-            self.misses += 1
-            self.clean = _kept(response)
-        return masked
-
-
-class _Known:
-    """What is known of a peer, or of it and a service: ``peer`` with its role, and its commands."""
-
-    __slots__ = ("peer", "role", "turnstile", "ways")
-
-    def __init__(self, peer: Peer, role: Role | None, turnstile: Turnstile | None) -> None:
-        self.peer = peer
-        self.role = role
-        self.turnstile = turnstile
-        self.ways: dict[str, _Way] = {}
-
-
-class Ticket(msgspec.Struct, gc=False):
-    """A command that was let in, until its answer is settled. ``access`` is its access class; ``service`` is
-    the one behind the agent that it is for; ``began`` is a time of ``time.perf_counter``; ``peer`` is who
-    sent it, with its role."""
-
-    command: Command
-    access: str
-    service: str | None
-    began: float
-    policy: Policy | None
-    role: Role | None
-    peer: Peer
-    audit: Audit | None
-    turnstile: Turnstile | None
-    way: _Way | None = None
-
-    @property
-    def writes(self) -> bool:
-        """Whether the answer has to wait for the audit."""
-        return self.audit is not None and self.access != "read"
-
-    def end(self) -> None:
-        """The command counts no more against the limits."""
-        turnstile, self.turnstile = self.turnstile, None
-        if turnstile is not None:
-            turnstile.leave()
 
 
 class Guard:
@@ -147,6 +82,7 @@ class Guard:
         self.on_asking_groups: Callable[[], None] | None = None
         """Called when other settings hold by which peers need them: those who are connected may not have
         any."""
+        self._audits = Audits(self._redacted, self._masked_text)
         self._custom = custom
         self._definitions = definitions
         self._policy: Policy | None = None
@@ -154,7 +90,7 @@ class Guard:
         self._active = False
         self._sizes = False
         # By the peer, or by the service and the peer: clients come again and again, and are alike.
-        self._known: dict[Peer | tuple[str, Peer], _Known] = {}
+        self._known: dict[Peer | tuple[str, Peer], Known] = {}
         self._ways = 0
         # What was masked last: many clients are told of the same event.
         self._masked: tuple[Event, Event | None] | None = None
@@ -182,14 +118,7 @@ class Guard:
         Raises:
             ConfigurationError: the audit cannot be opened.
         """
-        known = self.audit
-        if settings.audit is None:
-            audit = None
-        elif known is not None and known.settings == settings.audit:
-            audit = known
-        else:
-            audit = await Audit.open(settings.audit, self._redacted, self._masked_text)
-        return GuardChange(self, settings, audit)
+        return GuardChange(self, settings, await self._audits.prepare(self.audit, settings.audit))
 
     def use(self, settings: GuardSettings, audit: Audit | None) -> None:
         """Go by these settings from the next command on."""
@@ -206,11 +135,11 @@ class Guard:
             self.on_asking_groups()
 
     async def close(self) -> None:
-        """Write what the audit still has to write, and let everything pass from then on."""
+        """Write what the audit still has to write, and let everything pass from then on. Commands that were
+        let in have a last second to end."""
         audit = self.audit
         self.use(NO_SETTINGS, None)
-        if audit is not None:
-            await audit.close()
+        await self._audits.close(audit)
 
     def status(self) -> dict[str, JSON]:
         """What ``status-get`` tells of it."""
@@ -238,7 +167,7 @@ class Guard:
             self.abandon(self._ticket(command, None, began, known, way))
             raise
         if not isinstance(outcome, Response):
-            return self._later(self._ticket(command, None, began, known, way), outcome)
+            return self._promise(self._ticket(command, None, began, known, way), outcome)
         if audit is not None and way.origin:
             if command.body is UNSET and not command.services:
                 audit.note(way.origin, outcome.result, began, perf_counter(), command.request_id)
@@ -254,7 +183,7 @@ class Guard:
         if isinstance(ticket, Response):
             return ticket
         if ticket.writes:
-            return self._write(ticket, run, definition)
+            return Promise(ticket, (run, definition), self._write, self.abandon)
         try:
             outcome = run(command)
         except BaseException:
@@ -262,37 +191,40 @@ class Guard:
             raise
         if isinstance(outcome, Response):
             return self.settle(ticket, outcome)
-        return self._later(ticket, outcome)
+        return self._promise(ticket, outcome)
 
     def _ticket(
-        self, command: Command, service: str | None, began: float, known: _Known, way: _Way
+        self,
+        command: Command,
+        service: str | None,
+        began: float,
+        known: Known,
+        way: Way | None,
+        access: str = "read",
     ) -> Ticket:
-        turnstile = known.turnstile
-        if turnstile is not None:
-            turnstile.enter()
-        return Ticket(
-            command, "read", service, began, self._policy, known.role, known.peer, self.audit, turnstile, way
-        )
+        policy, role, peer, turnstile = self._policy, known.role, known.peer, known.turnstile
+        return Ticket(command, access, service, began, policy, role, peer, self.audit, turnstile, way).begin()
 
-    async def _write(self, ticket: Ticket, run: Execute, definition: CommandDefinition | None) -> Response:
-        refusal = await self.intend(ticket) or self.reconsider(ticket, definition)
-        if refusal is not None:
-            return refusal
+    def _promise(self, ticket: Ticket, outcome: Awaitable[Response]) -> Promise[Awaitable[Response]]:
+        return Promise(ticket, outcome, self._later, self.abandon)
+
+    async def _write(self, ticket: Ticket, work: tuple[Execute, CommandDefinition | None]) -> Response:
+        run, definition = work
         try:
+            refusal = await self.intend(ticket) or self.reconsider(ticket, definition)
+            if refusal is not None:
+                return refusal
             outcome = run(ticket.command)
             response = outcome if isinstance(outcome, Response) else await outcome
-        except BaseException:
+            return await self.conclude(ticket, response)
+        finally:
             self.abandon(ticket)
-            raise
-        return await self.conclude(ticket, response)
 
     async def _later(self, ticket: Ticket, outcome: Awaitable[Response]) -> Response:
         try:
-            response = await outcome
-        except BaseException:
+            return self.settle(ticket, await outcome)
+        finally:
             self.abandon(ticket)
-            raise
-        return self.settle(ticket, response)
 
     def admit(
         self,
@@ -314,7 +246,7 @@ class Guard:
             return self._refuse(command, access, excess.response(), known.peer, service, excess.text)
         if way is not None:
             return self._ticket(command, service, began, known, way)
-        policy, role, audit = self._policy, known.role, self.audit
+        policy, role = self._policy, known.role
         looked = False
         if role is not None and policy is not None:
             decision = policy.decide(role, command, service=service, definition=definition)
@@ -324,17 +256,15 @@ class Guard:
         if access == "read":
             if not looked:
                 self._remember(known, command, service, definition)
-        elif audit is not None:
-            reason = audit.refuses()
+        elif self.audit is not None:
+            reason = self.audit.refuses()
             if reason is not None:
                 response = Response(Result.ERROR, reason)
                 return self._refuse(command, access, response, known.peer, service, reason)
-        if known.turnstile is not None:
-            known.turnstile.enter()
-        return Ticket(command, access, service, began, policy, role, known.peer, audit, known.turnstile)
+        return self._ticket(command, service, began, known, None, access)
 
     def _remember(
-        self, known: _Known, command: Command, service: str | None, definition: CommandDefinition | None
+        self, known: Known, command: Command, service: str | None, definition: CommandDefinition | None
     ) -> None:
         """Remember a command that is let in whatever its arguments. There are not many of these: what nobody
         knows does not count as reading."""
@@ -352,7 +282,7 @@ class Guard:
         filters = role is not None and Policy.filters(role, command.name)
         masks = role is not None and not role.reads_secrets
         mask = self.settings.redaction.masked_response if masks else None
-        known.ways[command.name] = _Way(definition, origin, filters, mask)
+        known.ways[command.name] = Way(definition, origin, filters, mask)
 
     def subscribe(self, command: Command) -> Response:
         """Decide about the command that stands for being told of events: success, or the refusal. It is
@@ -362,9 +292,7 @@ class Guard:
         ticket = self.admit(command, self._definitions(command.name))
         if isinstance(ticket, Response):
             return ticket
-        ticket.end()
-        if ticket.audit is not None:
-            self._record(ticket.audit, ticket, Result.SUCCESS)
+        self._end(ticket, Result.SUCCESS)
         return Response()
 
     def shown_event(self, event: Event, peer: Peer) -> Event | None:
@@ -408,7 +336,7 @@ class Guard:
         knows."""
         return self.settings.access_of(command.name, definition)
 
-    def _know(self, command: Command, service: str | None) -> _Known | None:
+    def _know(self, command: Command, service: str | None) -> Known | None:
         """Find out who sent a command; None where it had to come by TLS and did not."""
         policy, peer, role = self._policy, command.peer, None
         asks_plugins = False
@@ -423,7 +351,7 @@ class Guard:
         turnstile = None
         if limits is not None:
             turnstile = limits.turnstile(command.peer, role.name if role is not None else None)
-        known = _Known(peer, role, turnstile)
+        known = Known(peer, role, turnstile)
         if not asks_plugins and len(service or "") <= _NAME_LIMIT:
             if len(self._known) >= _PEERS:
                 self._forget()
@@ -439,7 +367,7 @@ class Guard:
             _log.exception("what a plugin says of a peer's role cannot be had")
             return None
 
-    def _excess(self, command: Command, known: _Known, now: float) -> Excess | None:
+    def _excess(self, command: Command, known: Known, now: float) -> Excess | None:
         """What is too much, where something is. The request is counted where nothing is."""
         limits, turnstile, role = self._limits, known.turnstile, known.role
         if limits is None or turnstile is None:
@@ -459,7 +387,7 @@ class Guard:
         service: str | None,
         reason: str,
     ) -> Response:
-        _log.warning("%s refused: %s", command.name[:128].encode("unicode_escape").decode(), reason)
+        _log.warning(_REFUSED, _readable(command.name), reason)
         if self.audit is not None:
             addressed = _addressed(command, service)
             self.audit.record(addressed, access, response.result, 0.0, peer=peer, reason=reason)
@@ -467,22 +395,19 @@ class Guard:
 
     async def intend(self, ticket: Ticket) -> Response | None:
         """Before a command that writes is done: its line, where the audit wants one. What is returned is the
-        refusal: nothing is to be done then."""
+        refusal: nothing is to be done then, and the ticket has ended."""
         audit = ticket.audit
         if audit is None or not audit.settings.intents:
             return None
         command = _addressed(ticket.command, ticket.service)
-        try:
-            durable = await audit.intend(command, ticket.access, peer=ticket.peer)
-        except BaseException:
-            ticket.end()
-            raise
+        durable = await audit.intend(command, ticket.access, peer=ticket.peer)
         reason = None if durable else audit.refuses()
         if reason is None:
             return None
-        ticket.end()
         response = Response(Result.ERROR, reason)
-        return self._refuse(ticket.command, ticket.access, response, ticket.peer, ticket.service, reason)
+        self._end(ticket, response.result, reason)
+        _log.warning(_REFUSED, _readable(ticket.command.name), reason)
+        return response
 
     def reconsider(self, ticket: Ticket, definition: CommandDefinition | None = None) -> Response | None:
         """Decide again about a command that has waited, right before it is done, where another policy holds
@@ -495,7 +420,7 @@ class Guard:
         known = self._known.get(command.peer if service is None else (service, command.peer))
         known = known or self._know(command, service)
         if known is None:
-            refusal, peer, reason = _unauthorized(), ticket.peer, "it came without TLS"
+            refusal, reason = _unauthorized(), "it came without TLS"
         else:
             ticket.policy, ticket.role, ticket.peer, ticket.way = policy, known.role, known.peer, None
             if known.role is None:
@@ -503,42 +428,46 @@ class Guard:
             decision = policy.decide(known.role, command, service=service, definition=definition)
             if decision.allowed:
                 return None
-            refusal, peer, reason = _forbidden(), known.peer, decision.rule
-        ticket.end()
-        return self._refuse(command, ticket.access, refusal, peer, service, reason)
+            refusal, reason = _forbidden(), decision.rule
+        self._end(ticket, refusal.result, reason)
+        _log.warning(_REFUSED, _readable(command.name), reason)
+        return refusal
 
     def settle(self, ticket: Ticket, response: Response) -> Response:
         """What is answered to a command that reads: what its role is shown; the audit has it soon."""
-        ticket.end()
-        audit = ticket.audit
-        if audit is not None:
-            self._record(audit, ticket, response.result)
+        self._end(ticket, response.result)
         return self._shown(ticket, response)
 
     async def conclude(self, ticket: Ticket, response: Response) -> Response:
         """What is answered to a command that writes, once the audit has it on the disk."""
-        ticket.end()
-        audit = ticket.audit
+        audit = ticket.end()
         if audit is not None:
             command = _addressed(ticket.command, ticket.service)
-            durable = await audit.commit(
-                command,
-                ticket.access,
-                response.result,
-                perf_counter() - ticket.began,
-                peer=ticket.peer,
-            )
+            seconds = perf_counter() - ticket.began
+            try:
+                durable = await audit.commit(
+                    command, ticket.access, response.result, seconds, peer=ticket.peer
+                )
+            finally:
+                audit.release()
             if not durable and audit.settings.on_failure == "refuse":
                 return audit.undurable()
         return self._shown(ticket, response)
 
     def abandon(self, ticket: Ticket) -> None:
-        """A command ended without an answer."""
-        ticket.end()
-        if ticket.audit is not None:
-            self._record(ticket.audit, ticket, Result.ERROR, reason="it ended without an answer")
+        """A command ended without an answer. Of one that has ended before this is nothing, so that it can be
+        called whatever happened."""
+        self._end(ticket, Result.ERROR, "it ended without an answer")
 
-    def _record(self, audit: Audit, ticket: Ticket, result: int, reason: str = "") -> None:
+    def _end(self, ticket: Ticket, result: int, reason: str = "") -> None:
+        audit = ticket.end()
+        if audit is not None:
+            try:
+                self._record(audit, ticket, result, reason)
+            finally:
+                audit.release()
+
+    def _record(self, audit: Audit, ticket: Ticket, result: int, reason: str) -> None:
         way, command = ticket.way, ticket.command
         told = command.body is not UNSET or (ticket.service is None and command.services)
         if way is not None and not reason and not told:
@@ -619,36 +548,24 @@ class Guard:
 class GuardChange:
     """The way from one set of settings to another."""
 
-    def __init__(self, guard: Guard, settings: GuardSettings, audit: Audit | None) -> None:
+    def __init__(self, guard: Guard, settings: GuardSettings, audit: AuditChange) -> None:
         self._guard = guard
         self._settings = settings
         self._audit = audit
 
     async def commit(self) -> None:
-        """Let the new settings hold."""
+        """Let the new settings hold for commands that begin from now on. Nothing is waited for."""
         before = self._guard.audit
-        self._guard.use(self._settings, self._audit)
-        if before is not None and before is not self._audit:
-            await before.close()
+        self._guard.use(self._settings, self._audit.audit)
+        self._audit.commit(before)
 
     async def rollback(self) -> None:
         """Stay with the old ones."""
-        if self._audit is not None and self._audit is not self._guard.audit:
-            await self._audit.close()
+        await self._audit.rollback()
 
 
-def _kept(response: Response) -> Response | None:
-    """An answer as it is now, whatever becomes of it; None for one that is large or has parts of parts."""
-    told = response.arguments
-    if told is UNSET or (isinstance(told, msgspec.Raw) and len(bytes(told)) <= _KEPT_TEXT):
-        return response
-    if type(told) is not dict or len(told) > _KEPT_MEMBERS:
-        return None
-    for value in told.values():
-        # What has parts may have others later, and be equal to itself all the same.
-        if type(value) not in _LASTING or (isinstance(value, str) and len(value) > _KEPT_TEXT):
-            return None
-    return msgspec.structs.replace(response, arguments=dict(told))
+def _readable(name: str) -> str:
+    return name[:128].encode("unicode_escape").decode()
 
 
 def _addressed(command: Command, service: str | None) -> Command:

@@ -201,11 +201,6 @@ class Limits:
         self.bounds_sizes: bool = any(limit.body_size for limit in bounds)
         """Whether anybody's bodies have a limit."""
 
-    @property
-    def peers(self) -> int:
-        """How many peers are remembered."""
-        return len(self._peers)
-
     def turnstile(self, peer: Peer, role: str | None = None) -> Turnstile:
         """Where the commands of a peer in a role are counted."""
         find = partial(self._state, key_of(peer))

@@ -197,20 +197,35 @@ class Agent(Daemon):
         self, guard: Guard, command: Command, services: tuple[str, ...]
     ) -> HttpResponse:
         """Each service is decided by itself. Where all refuse for who asks, so does HTTP."""
-        tickets = [guard.admit(command, service=name) for name in services]
-        first = tickets[0]
-        if isinstance(first, Response) and all(isinstance(ticket, Response) for ticket in tickets):
-            refused = refusal_of(first)
-            if refused is not None:
-                return refused
-        asked = [self._ask_guarded(guard, *one) for one in zip(tickets, services, strict=True)]
-        if len(asked) == 1:
-            return wrap_raw([await asked[0]])
-        return wrap_raw(await asyncio.gather(*asked))
+        tickets: list[Ticket | Response] = []
+        try:
+            tickets.extend(guard.admit(command, service=name) for name in services)
+            first = tickets[0]
+            if isinstance(first, Response) and all(isinstance(ticket, Response) for ticket in tickets):
+                refused = refusal_of(first)
+                if refused is not None:
+                    return refused
+            if len(services) == 1:
+                return wrap_raw([await self._ask_guarded(guard, first, services[0])])
+            asked = [self._ask_guarded(guard, *one) for one in zip(tickets, services, strict=True)]
+            return wrap_raw(await asyncio.gather(*asked))
+        finally:
+            # Tasks that are cancelled before they begin do not do it.
+            for ticket in tickets:
+                if not isinstance(ticket, Response):
+                    guard.abandon(ticket)
 
     async def _ask_guarded(self, guard: Guard, ticket: Ticket | Response, name: str) -> bytes:
         if isinstance(ticket, Response):
             return encode_answer(ticket)
+        try:
+            return await self._ask_let_in(guard, ticket, name)
+        except Exception as failure:
+            return _internal_error(ticket.command, name, failure)
+        finally:
+            guard.abandon(ticket)
+
+    async def _ask_let_in(self, guard: Guard, ticket: Ticket, name: str) -> bytes:
         refusal = await guard.intend(ticket) if ticket.writes else None
         if refusal is not None:
             return encode_answer(refusal)
@@ -218,34 +233,35 @@ class Agent(Daemon):
             command = ticket.command
             if guard.may_hold_masks(command):
                 command = await self._restored(guard, command, name)
+        except ArgumentError as error:
+            response = Response(Result.ERROR, error.text, error=error)
+            answer = encode_answer(response)
+        else:
             leave = _Leave(guard, ticket)
             answer = await self._ask(command, name, leave)
             if leave.refusal is not None:
                 return answer
-            response = decode_answer(answer)
-        except ArgumentError as error:
-            response = Response(Result.ERROR, error.text, error=error)
-            answer = encode_answer(response)
-        except RemoteProtocolError:
-            # JSON, but no answer that could be looked into: it is not shown to whom something is kept from.
-            response = Response(arguments=msgspec.Raw(answer))
-            if not guard.shows_all(ticket):
-                text = f"the answer of {name} cannot be looked into, and so not be shown"
-                response = Response(Result.ERROR, text)
-                answer = encode_answer(response)
-        except BaseException:
-            guard.abandon(ticket)
-            raise
+            response, answer = _looked_into(answer, name, shown=guard.shows_all(ticket))
         shown = await guard.conclude(ticket, response) if ticket.writes else guard.settle(ticket, response)
         if guard.shows_all(ticket):
             return answer if shown is response else encode_answer(shown)
         return _written_anew(guard, ticket, answer, response, shown)
 
     async def _restored(self, guard: Guard, command: Command, name: str) -> Command:
-        """A configuration in which secrets may be masked, with those that the service holds."""
+        """A configuration in which secrets may be masked, with those that the service holds.
+
+        Raises:
+            ArgumentError: which secrets are meant cannot be told, or not what the service holds.
+        """
         asked = Command("config-get", peer=command.peer, services=(name,))
-        held = decode_answer(await self._ask(asked, name))
-        return guard.restored(command, held.value if held.result == Result.SUCCESS else None)
+        try:
+            held = decode_answer(await self._ask(asked, name))
+            value = held.value if held.result == Result.SUCCESS else None
+        except RemoteProtocolError as error:
+            # Without a mask it goes on nevertheless.
+            _log.warning("what %s answers to config-get cannot be read: %s", name, error)
+            value = None
+        return guard.restored(command, value)
 
     async def _ask(self, command: Command, name: str, leave: _Leave | None = None) -> bytes:
         try:
@@ -254,9 +270,7 @@ class Agent(Daemon):
             service = self._services.get(name)
             return not_configured(name) if service is None else await service.forward(command, leave)
         except Exception as failure:
-            # One service's trouble is not to cost the others their answers.
-            _log.exception("%r could not be passed on to %s", command.name, name)
-            return encode_answer(Response(Result.ERROR, f"internal server error: {failure}"))
+            return _internal_error(command, name, failure)
 
     async def _ask_with_hooks(self, command: Command, name: str, leave: _Leave | None) -> bytes:
         refused = leave() if leave is not None else None
@@ -303,6 +317,23 @@ def _written_anew(guard: Guard, ticket: Ticket, answer: bytes, response: Respons
     if written == answer or shown.result != response.result:
         return written
     return encode_answer(shown, guard.shown_members(ticket, other_members(answer)))
+
+
+def _internal_error(command: Command, name: str, failure: Exception) -> bytes:
+    """What is answered for a service: its trouble is not to cost the others their answers."""
+    _log.error("%r could not be passed on to %s", command.name, name, exc_info=failure)
+    return encode_answer(Response(Result.ERROR, f"internal server error: {failure}"))
+
+
+def _looked_into(answer: bytes, name: str, *, shown: bool) -> tuple[Response, bytes]:
+    """What an answer says, and itself. JSON that is no answer is passed on if it may be ``shown`` unseen."""
+    try:
+        return decode_answer(answer), answer
+    except RemoteProtocolError:
+        if shown:
+            return Response(arguments=msgspec.Raw(answer)), answer
+    response = Response(Result.ERROR, f"the answer of {name} cannot be looked into, and so not be shown")
+    return response, encode_answer(response)
 
 
 def _log_as(loggers: Sequence[Mapping[str, JSON]]) -> None:

@@ -43,8 +43,8 @@ class Row(NamedTuple):
     """One result in every vocabulary.
 
     ``fault`` is Kamailio's fault code (None: a reply), ``status`` and ``code`` are BNG Blaster's, ``errno``
-    is Pacemaker's positive return code, ``http`` a REST status, ``exit`` a process's exit status: the result
-    itself, but that of ``sysexits.h`` for what is forbidden.
+    is Pacemaker's positive return code, ``exit`` a process's exit status: the result itself, but that of
+    ``sysexits.h`` for what is forbidden.
     """
 
     result: Result
@@ -52,18 +52,17 @@ class Row(NamedTuple):
     status: str
     code: int
     errno: int
-    http: int
     exit: int
 
 
 TABLE: tuple[Row, ...] = (
-    Row(Result.SUCCESS, None, "ok", 200, 0, 200, 0),
-    Row(Result.ERROR, 400, "error", 400, errno.EINVAL, 400, 1),
-    Row(Result.UNSUPPORTED, 500, "error", 400, errno.EOPNOTSUPP, 501, 2),
-    Row(Result.EMPTY, 404, "warning", 404, errno.ENXIO, 404, 3),
-    Row(Result.CONFLICT, 409, "error", 409, errno.EEXIST, 409, 4),
-    Row(Result.FATAL, 503, "error", 500, errno.ENOTRECOVERABLE, 500, 5),
-    Row(Result.FORBIDDEN, 403, "error", 403, errno.EACCES, 403, ExitStatus.FORBIDDEN),
+    Row(Result.SUCCESS, None, "ok", 200, 0, 0),
+    Row(Result.ERROR, 400, "error", 400, errno.EINVAL, 1),
+    Row(Result.UNSUPPORTED, 500, "error", 400, errno.EOPNOTSUPP, 2),
+    Row(Result.EMPTY, 404, "warning", 404, errno.ENXIO, 3),
+    Row(Result.CONFLICT, 409, "error", 409, errno.EEXIST, 4),
+    Row(Result.FATAL, 503, "error", 500, errno.ENOTRECOVERABLE, 5),
+    Row(Result.FORBIDDEN, 403, "error", 403, errno.EACCES, ExitStatus.FORBIDDEN),
 )
 
 _ERROR = TABLE[Result.ERROR]
@@ -75,7 +74,6 @@ _BY_ERRNO = {line.errno: line.result for line in TABLE} | {
     errno.ENOTUNIQ: Result.CONFLICT,
     errno.EPROTONOSUPPORT: Result.UNSUPPORTED,
 }
-_BY_HTTP = {line.http: line.result for line in TABLE}
 
 
 def row(result: int) -> Row:
@@ -106,5 +104,6 @@ def from_errno(code: int) -> Result:
 
 
 def from_http(status: int) -> Result:
-    """The result of an HTTP status."""
-    return Result.SUCCESS if 200 <= status < 300 else _BY_HTTP.get(status, Result.ERROR)
+    """The result of a request that HTTP refused with this status. What came of a command is told with 200, so
+    that 404 is no empty answer; but who may not have it done is told with 403."""
+    return Result.FORBIDDEN if status == Result.FORBIDDEN else Result.ERROR

@@ -140,11 +140,6 @@ class HttpServerConnection(Reader):
         """Why the client was refused, for a log; empty while it was not."""
 
     @property
-    def version_seen(self) -> str | None:
-        """The version of the request that is under way or was refused; None if it has not come yet."""
-        return self._version
-
-    @property
     def idle(self) -> bool:
         """True when no request is under way and none waits for its answer."""
         return not self._unanswered and not self.begun

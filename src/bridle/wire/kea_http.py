@@ -14,7 +14,7 @@ import msgspec
 
 from bridle.core.errors import RemoteProtocolError
 from bridle.core.messages import Command, Peer, Response
-from bridle.core.results import Result
+from bridle.core.results import Result, from_http
 from bridle.wire.http import HttpClientConnection, HttpReply, HttpRequest, HttpResponse, stock
 from bridle.wire.kea_feed import COMMAND_LIMIT, Feed, FeedError
 from bridle.wire.kea_messages import EnvelopeError, decode_answer, encode_answer, encode_command, read_command
@@ -131,10 +131,7 @@ def _refused(status: int, body: bytes, headers: Mapping[str, str]) -> Response:
         text = decode_answer(body).text or ""
     except RemoteProtocolError:
         text = body[:200].decode("utf-8", "replace").strip()
-    # The status is about HTTP: what came of a command is told with 200, so that 404 is no empty answer. But
-    # who may not have it done is told with 403.
-    result = Result.FORBIDDEN if status == 403 else Result.ERROR
-    wait = headers.get("retry-after", "")
+    result, wait = from_http(status), headers.get("retry-after", "")
     told = f"HTTP {status}, try again after {wait} s" if _SECONDS.fullmatch(wait) else f"HTTP {status}"
     return Response(result, f"{text} ({told})" if text else told)
 

@@ -53,7 +53,6 @@ __all__ = [
     "ConnectionResponse",
     "Transport",
     "check_message",
-    "chunk_words",
     "decode_path",
     "decode_request",
     "decode_response",
@@ -264,11 +263,6 @@ def ring_bytes(max_message: int, page: int) -> int:
 def state_bytes(channel: Channel) -> int:
     """Bytes of the file with a ring's state: only requests have flow control."""
     return _STATE_BYTES + (_FLOW_BYTES if channel is Channel.REQUEST else 0)
-
-
-def chunk_words(size: int) -> int:
-    """Words that a message of ``size`` bytes takes in a ring."""
-    return (CHUNK_HEAD + size + 3) // 4
 
 
 def free_bytes(write: int, read: int, words: int, waiting: int) -> int:

@@ -49,18 +49,18 @@ async def perform_guarded(
     ticket = guard.admit(command, service=SERVICE)
     if isinstance(ticket, Response):
         raise _refusal(ticket)
-    refused = (await guard.intend(ticket) or guard.reconsider(ticket)) if ticket.writes else None
-    if refused is not None:
-        raise _refusal(refused)
     try:
-        answer = await _perform(guard, ticket, operation, controller, request)
-    except Refusal as refusal:
-        await _settle(guard, ticket, refusal.status)
-        raise
-    except BaseException:
+        refused = (await guard.intend(ticket) or guard.reconsider(ticket)) if ticket.writes else None
+        if refused is not None:
+            raise _refusal(refused)
+        try:
+            answer = await _perform(guard, ticket, operation, controller, request)
+        except Refusal as refusal:
+            await _settle(guard, ticket, refusal.status)
+            raise
+        await _settle(guard, ticket, answer.status_code)
+    finally:
         guard.abandon(ticket)
-        raise
-    await _settle(guard, ticket, answer.status_code)
     return answer
 
 
