@@ -15,7 +15,8 @@ from typing import Any, cast
 
 from bridle.core.messages import Command, Peer, Response
 from bridle.core.results import Result
-from bridle.net.stream import CANCELLED, QUEUE_LIMIT, WRITE_TIMEOUT, Execute, answer_of, response_of
+from bridle.net.answers import CANCELLED, Execute, answer_of, response_of
+from bridle.net.stream import QUEUE_LIMIT, WRITE_TIMEOUT
 from bridle.net.timed import GRACE
 from bridle.wire.dialect import Dialect, Refusal, ServerDialect
 

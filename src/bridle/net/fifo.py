@@ -23,8 +23,9 @@ from typing import cast
 
 from bridle.core.errors import EndpointError
 from bridle.core.messages import Command, Peer, Response
+from bridle.net.answers import CANCELLED, Execute, answer_of, response_of
 from bridle.net.rights import Rights, check_directory, check_mode, explained
-from bridle.net.stream import CANCELLED, QUEUE_LIMIT, WRITE_TIMEOUT, Execute, answer_of, response_of
+from bridle.net.stream import QUEUE_LIMIT, WRITE_TIMEOUT
 from bridle.net.timed import GRACE
 from bridle.wire.dialect import Dialect, Refusal, ServerDialect
 

@@ -19,8 +19,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
 from bridle.core.messages import LOCAL, Command, Peer, Response
-from bridle.core.results import Result
 from bridle.net.acceptor import Acceptor, Connection, Opening
+from bridle.net.answers import CANCELLED, Execute, answer_of, response_of, unwritable
 from bridle.net.credentials import learn_groups
 from bridle.net.shares import ANSWER_BYTES, FREE_BYTES, REQUEST_BYTES, Share, affordable
 from bridle.net.timed import GRACE, TimedConnection, count_unsent
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from bridle.net.secure import SecureAcceptor
 
 __all__ = [
-    "CANCELLED",
     "CONNECTION_LIMIT",
     "LINGER",
     "QUEUE_BYTES",
@@ -43,13 +42,10 @@ __all__ = [
     "WRITE_BATCH",
     "WRITE_TIMEOUT",
     "Door",
-    "Execute",
     "PeerOf",
     "SecureConnection",
     "StreamConnection",
     "StreamListener",
-    "answer_of",
-    "response_of",
 ]
 
 # Kea keeps no bound; a thousand idle control connections are a leak somewhere, and cost about 10 MB.
@@ -76,10 +72,6 @@ WRITE_TIMEOUT = 10.0
 # Seconds that a client which sent more than was read gets to see the end, so that it meets EOF, not a reset.
 LINGER = 1.0
 
-# What a handler is answered with that gave up because something it waited for was cancelled.
-CANCELLED = Response(Result.ERROR, "the command was cancelled")
-
-Execute = Callable[[Command], Response | Awaitable[Response]]
 PeerOf = Callable[[asyncio.BaseTransport], Peer]
 Door = Callable[[Peer], str | Callable[[], None]]
 """Lets a peer connect: gives what is to be called when the connection has ended, or the words that refuse
@@ -87,35 +79,6 @@ it."""
 
 _log = logging.getLogger("bridle.net")
 _numbers = itertools.count(1)
-
-
-def answer_of(conversation: ServerDialect, command: Command, response: Response) -> bytes:
-    """The answer in the dialect's form; where it cannot be written, an error that says so."""
-    try:
-        return conversation.respond(command, response)
-    except Exception as error:
-        return unwritable(conversation, command, error)
-
-
-async def response_of(outcome: Awaitable[Response]) -> Response:
-    """What a handler answers, once it does; :data:`CANCELLED` where what it waits for was cancelled.
-
-    Raises:
-        CancelledError: this task was cancelled.
-    """
-    try:
-        return await outcome
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return CANCELLED
-
-
-def unwritable(conversation: ServerDialect, command: Command, error: Exception) -> bytes:
-    """The error in the place of an answer that cannot be written."""
-    _log.error("the answer to %r cannot be written", command.name, exc_info=error)
-    return conversation.respond(command, Response(Result.ERROR, f"the answer cannot be written: {error}"))
 
 
 class StreamConnection(TimedConnection, Connection):

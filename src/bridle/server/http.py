@@ -15,9 +15,10 @@ from bridle.core.errors import ForbiddenError, TooManyError
 from bridle.core.manager import Outcome
 from bridle.core.messages import Command, Peer, Response
 from bridle.core.results import Result
+from bridle.net.answers import CANCELLED, response_of
 from bridle.net.endpoint import Endpoint
 from bridle.net.http import HttpListener
-from bridle.net.stream import CANCELLED, Door
+from bridle.net.stream import Door
 from bridle.net.unix import SocketFile
 from bridle.server.browsers import FIXED_HEADERS, Doorkeeper, request_names, traceparent_of, with_headers
 from bridle.server.channel import GRACE, Answer, HttpSettings, Pages, shut
@@ -50,14 +51,7 @@ def answer_with(execute: Callable[[Command], Outcome]) -> Answer:
         return _write(command, outcome) if isinstance(outcome, Response) else later(command, outcome)
 
     async def later(command: Command, outcome: Awaitable[Response]) -> HttpResponse:
-        try:
-            response = await outcome
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            response = CANCELLED  # not this task is, but what the handler waited for
-        return _write(command, response)
+        return _write(command, await response_of(outcome))
 
     return answer
 

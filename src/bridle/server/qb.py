@@ -9,6 +9,7 @@ from collections.abc import Callable
 from bridle.core.errors import EndpointError
 from bridle.core.events import EventLog
 from bridle.core.messages import Peer
+from bridle.net.answers import Execute
 from bridle.net.endpoint import Endpoint
 from bridle.net.libqb.dialects import EventGate, LibqbListener
 from bridle.net.libqb.trust import (
@@ -20,7 +21,7 @@ from bridle.net.libqb.trust import (
     own_client,
     own_rights,
 )
-from bridle.net.stream import Door, Execute
+from bridle.net.stream import Door
 from bridle.server.channel import GRACE, HttpSettings, shut
 from bridle.wire.libqb import Transport
 from bridle.wire.pacemaker_server import SERVICES, PacemakerServer

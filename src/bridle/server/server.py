@@ -16,8 +16,8 @@ from bridle.core.events import EventLog
 from bridle.core.manager import NO_OTHERS, CommandDefinition, CommandManager, Outcome
 from bridle.core.messages import HTTP_UNIX, Command, Event, Peer, Response
 from bridle.core.version import VERSION
+from bridle.net.answers import Execute
 from bridle.net.endpoint import Endpoint
-from bridle.net.stream import Execute
 from bridle.server.channel import GRACE, Answer, Channel, HttpSettings, Pages
 from bridle.server.exposure import Governs, check_exposure, governs_nothing, is_loopback
 from bridle.server.options import Certificates, Options, explain
@@ -26,7 +26,8 @@ from bridle.wire.dialect import dialect
 
 if TYPE_CHECKING:
     from bridle.access.guard import Guard
-    from bridle.net.stream import Door, Execute
+    from bridle.net.answers import Execute
+    from bridle.net.stream import Door
     from bridle.server.ctl import Ctl
 
 __all__ = ["RETIRED_WAIT", "SOCKET_MODE", "Server"]

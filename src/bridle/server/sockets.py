@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from bridle.core.errors import EndpointError
+from bridle.net.answers import Execute
 from bridle.net.credentials import peer_of_unix
 from bridle.net.endpoint import Endpoint
-from bridle.net.stream import Door, Execute, PeerOf, StreamConnection, StreamListener
+from bridle.net.stream import Door, PeerOf, StreamConnection, StreamListener
 from bridle.net.unix import SocketFile
 from bridle.server.channel import GRACE, HttpSettings, shut
 from bridle.server.exposure import is_loopback

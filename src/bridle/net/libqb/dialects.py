@@ -15,13 +15,14 @@ from typing import Protocol
 
 from bridle.core.messages import Command, Event, Peer, Response
 from bridle.core.results import Result
+from bridle.net.answers import CANCELLED, Execute, response_of
 from bridle.net.libqb.connection import LINGER, ServerConnection
 from bridle.net.libqb.errors import LibqbError
 from bridle.net.libqb.outbox import BACKLOG
 from bridle.net.libqb.places import PLACES, Places
 from bridle.net.libqb.server import CONNECTION_LIMIT, LibqbServer
 from bridle.net.libqb.trust import Admission, Choice, Rights, cluster_client, cluster_rights
-from bridle.net.stream import CANCELLED, QUEUE_LIMIT, Door, Execute, response_of
+from bridle.net.stream import QUEUE_LIMIT, Door
 from bridle.net.timed import GRACE
 from bridle.wire.libqb import DEFAULT_MESSAGE, Channel, Transport
 from bridle.wire.libqb_dialect import LibqbDialect, LibqbMessage, Outgoing, Subscription
