@@ -16,7 +16,6 @@ from bridle.core.events import EventLog
 from bridle.core.manager import NO_OTHERS, CommandDefinition, CommandManager, Outcome
 from bridle.core.messages import HTTP_UNIX, Command, Event, Peer, Response
 from bridle.core.version import VERSION
-from bridle.net.answers import Execute
 from bridle.net.endpoint import Endpoint
 from bridle.server.channel import GRACE, Answer, Channel, HttpSettings, Pages
 from bridle.server.exposure import Governs, check_exposure, governs_nothing, is_loopback
