@@ -252,10 +252,13 @@ async def test_a_change_that_is_refused_leaves_the_audit_as_it_was(
 async def test_a_file_that_cannot_be_used_leaves_the_audit_as_it_was(short_path: Path) -> None:
     async with served(short_path) as site:
         refused = await site.audit("none/b")
-        assert (refused.result, "No such file" in str(refused.text)) == (1, True)
+        assert (refused.result, "does not exist" in str(refused.text)) == (1, True)
+        (short_path / "folder").mkdir()
+        refused = await site.audit("folder")
+        assert (refused.result, "cannot open the audit" in str(refused.text)) == (1, True), refused.text
         await site.begin("rise")
         assert await site.arrive() == [(0, None)]
-        assert site.told() == [("config-set", 1), ("rise", 0)]
+        assert site.told() == [("config-set", 1), ("config-set", 1), ("rise", 0)]
 
 
 # The end.

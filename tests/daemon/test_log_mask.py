@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import bridle
-from bridle.access.log_mask import LOGGERS
+from bridle.core.log_mask import LOGGERS
 from tests.support.loops import on_every_loop, on_virtual_clock
 from tests.support.programs import ROOT
 

@@ -33,13 +33,13 @@ from bridle.access.catalogue import EVENT_COMMANDS, EVENTS
 from bridle.access.guard_settings import NO_SETTINGS, GuardSettings
 from bridle.access.known import Known, Way
 from bridle.access.limits import Excess, Limits
-from bridle.access.log_mask import LOG_MASK
 from bridle.access.policy import Definitions, Policy
 from bridle.access.redaction import MASK, Redaction
 from bridle.access.restoring import restored_command
 from bridle.access.roles import Role
 from bridle.access.ticket import Promise, Ticket
 from bridle.core.errors import ForbiddenError
+from bridle.core.log_mask import LOG_MASK
 from bridle.core.manager import CommandDefinition, Outcome
 from bridle.core.messages import JSON, Command, Event, Peer, Response
 from bridle.core.results import Result

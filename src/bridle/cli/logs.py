@@ -9,7 +9,8 @@ from typing import Any
 
 import structlog
 
-from bridle.access.log_mask import LOG_MASK
+from bridle.access.redaction import Redaction
+from bridle.core.log_mask import LOG_MASK
 
 __all__ = ["log_to_stderr"]
 
@@ -44,5 +45,5 @@ def log_to_stderr(severity: str = "INFO") -> None:
 
 def _mask(logger: object, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Secrets never reach the log: neither in a sentence nor in the text of an exception."""
-    redaction = LOG_MASK.redaction
-    return {key: redaction.masked_member(key, value) for key, value in event.items()}
+    masks = LOG_MASK.masks or Redaction()
+    return {key: masks.masked_member(key, value) for key, value in event.items()}

@@ -15,8 +15,8 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 
-from bridle.access.log_mask import LOG_MASK
 from bridle.core.errors import BridleError
+from bridle.core.log_mask import LOG_MASK, Masks
 from bridle.daemon.advice import advice_on
 from bridle.daemon.channels import ControlChannels
 from bridle.daemon.common import CommonCommands
@@ -141,7 +141,7 @@ async def serve(
     owner = ConfigurationOwner(daemon, configuration_file, guards=guards)
     owner.allow_unauthenticated = allow_unauthenticated
     running = Running(daemon, server, owner)
-    LOG_MASK.install()
+    LOG_MASK.install(_masks)
     LOG_MASK.declare(running, daemon.secrets)
     unserved = daemon.end, daemon.refresh
     daemon.end, daemon.refresh = running.shut_down, owner.refresh
@@ -170,6 +170,13 @@ async def serve(
                 daemon.end, daemon.refresh = unserved
                 await guards.close()
                 LOG_MASK.declare(running, ())
+
+
+def _masks(names: frozenset[str]) -> Masks:
+    # Loaded only here: a daemon without roles that tells its log nothing does without.
+    from bridle.access.redaction import Redaction
+
+    return Redaction(names)
 
 
 async def _stop(daemon: Daemon) -> None:
