@@ -2,7 +2,8 @@
 private keys.
 
 Texts come from peers. So no pattern here looks at a character more than a few times, whatever the text: where
-one begins is bounded (by a word's begin, by a name), and where it ends nothing is tried again.
+one begins is bounded (by a word's begin, by a name), and where it ends nothing is tried again. Only single
+characters are repeated possessively: groups that are lose their place in Python before 3.11.5.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _BEARER = re.compile(r"(?i)(\bbearer\s+)([A-Za-z0-9._~+/=-]+)")
 _VALUE = (
     r""""(?:[^"\\]|\\.)*(?:"|\\?\Z)|'(?:[^'\\]|\\.)*(?:'|\\?\Z)"""
     r"""|(?P<escape>\\{1,15})(?P<quote>["']).*?(?:(?<!\\)(?P=escape)(?P=quote)|\Z)"""
-    r"""|(?<=\s)[^\s"'&;,{}\[\]]++(?:[ \t]++[^\s"'&;,{}\[\]=:]++(?![ \t]*+[=:"']))*+"""
+    r"""|(?<=\s)[^\s"'&;,{}\[\]]++(?:[ \t]++[^\s"'&;,{}\[\]=:]++(?![ \t]*+[=:"']))*"""
     r"""|[^\s"'&;,{}\[\]]++"""
 )
 _QUOTED = re.compile(r"\\*[\"']")
@@ -50,7 +51,7 @@ class TextMask:
         patterns = "|".join(re.escape(word).replace(r"\-", "[-_. ]?") for word in words)
         # To look at a letter first spares trying each name at each.
         first = "".join(sorted({re.escape(word[:1]) for word in words}))
-        number, mark, sign = r"[0-9]{0,4}+", r"(?:\\{0,15}+[\"'])?+", r"\s*+(?:=>?|:)\s*+"
+        number, mark, sign = r"[0-9]{0,4}+", r"(?:\\{0,15}+[\"'])?", r"\s*+(?:=>?|:)\s*+"
         self._assigned = re.compile(rf"(?is)((?=[{first}])(?:{patterns})s?+{number}{mark}{sign})({_VALUE})")
         self.stems: tuple[str, ...] = tuple(sorted({max(word.split("-"), key=len) for word in words}))
         """Of each name the longest word: a text without any of them has no name of a secret."""
