@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import click
 
 from bridle.cli.arguments import check_text, parse_arguments
-from bridle.cli.connection import connection_options, open_client
+from bridle.cli.connection import Connection, connection_options
 from bridle.cli.failure import failure_of, tell
-from bridle.cli.hints import Given
 from bridle.cli.rendering import print_answers
 from bridle.core.errors import BridleError, RemoteProtocolError
 from bridle.core.messages import Response
@@ -48,13 +47,7 @@ def command(
     arguments: tuple[str, ...],
     services: tuple[str, ...],
     as_json: bool,
-    timeout: float,
-    user: str | None,
-    password_file: str | None,
-    token_file: str | None,
-    ca: str | None,
-    cert: str | None,
-    key: str | None,
+    connection: Connection,
 ) -> int:
     """Send one command and print its answer.
 
@@ -73,17 +66,7 @@ def command(
     for word in (name, *services):
         check_text(word)
     body = parse_arguments([word.removeprefix(_GUARD) for word in arguments])
-    client = open_client(
-        endpoint,
-        timeout=timeout,
-        user=user,
-        password_file=password_file,
-        token_file=token_file,
-        ca=ca,
-        cert=cert,
-        key=key,
-    )
-    given = Given(bool(user), token_file is not None, bool(ca or cert), bool(cert))
+    client, given = connection.open(endpoint), connection.given
     with client:
         try:
             if services:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from bridle.cli.failure import Failure, failure_of
+from bridle.cli.hints import Given
 from bridle.client import TIMEOUT, connect
 from bridle.client.blocking import Client
 from bridle.core.errors import BridleError, ConfigurationError
@@ -16,9 +19,7 @@ from bridle.core.results import ExitStatus
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["connection_options", "open_client"]
-
-F = TypeVar("F", bound=Callable[..., object])
+__all__ = ["Connection", "connection_options"]
 
 # Seconds that a command line may be told to wait; the system's clocks count no further than some centuries.
 LONGEST_TIMEOUT = 86_400.0
@@ -30,8 +31,51 @@ def _check_timeout(context: click.Context, parameter: click.Parameter, value: fl
     return value
 
 
-def connection_options(function: F) -> F:
-    """Add the options that say how to connect."""
+class Connection(Struct, frozen=True):
+    """What the options say about how to connect."""
+
+    timeout: float
+    user: str | None
+    password_file: str | None
+    token_file: str | None
+    ca: str | None
+    cert: str | None
+    key: str | None
+
+    @property
+    def given(self) -> Given:
+        """Which of them were given."""
+        tls = bool(self.ca or self.cert)
+        return Given(bool(self.user), self.token_file is not None, tls, bool(self.cert))
+
+    def open(self, endpoint: str) -> Client:
+        """The client that is asked for. The password is prompted for where only a user is given."""
+        if self.token_file is not None and (self.user or self.password_file is not None):
+            text = "--token-file says who asks, and so do --user and --password-file: not both"
+            raise click.UsageError(text)
+        try:
+            return connect(
+                endpoint,
+                timeout=self.timeout,
+                user=self.user or "",
+                password=_password(self.user, self.password_file),
+                token=_token(self.token_file),
+                tls=_tls(self.ca, self.cert, self.key),
+            )
+        except ValueError as error:
+            raise Failure(f"{self.token_file or '--user'}: {error}", ExitStatus.USAGE) from error
+        except BridleError as error:
+            raise failure_of(error) from error
+
+
+def connection_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that say how to connect: the function is given them as ``connection``."""
+
+    @functools.wraps(function)
+    def gathered(**options: Any) -> int:
+        own = {name: options.pop(name) for name in Connection.__struct_fields__}
+        return function(connection=Connection(**own), **options)
+
     for option in (
         click.option("--key", metavar="FILE", help="The client certificate's private key."),
         click.option("--cert", metavar="FILE", help="A client certificate, for https and TLS."),
@@ -48,37 +92,8 @@ def connection_options(function: F) -> F:
             help="How long to wait.",
         ),
     ):
-        function = option(function)
-    return function
-
-
-def open_client(
-    endpoint: str,
-    *,
-    timeout: float,
-    user: str | None,
-    password_file: str | None,
-    token_file: str | None,
-    ca: str | None,
-    cert: str | None,
-    key: str | None,
-) -> Client:
-    """The client that these options ask for. The password is prompted for where only a user is given."""
-    if token_file is not None and (user or password_file is not None):
-        raise click.UsageError("--token-file says who asks, and so do --user and --password-file: not both")
-    try:
-        return connect(
-            endpoint,
-            timeout=timeout,
-            user=user or "",
-            password=_password(user, password_file),
-            token=_token(token_file),
-            tls=_tls(ca, cert, key),
-        )
-    except ValueError as error:
-        raise Failure(f"{token_file or '--user'}: {error}", ExitStatus.USAGE) from error
-    except BridleError as error:
-        raise failure_of(error) from error
+        gathered = option(gathered)
+    return gathered
 
 
 def _password(user: str | None, file: str | None) -> str:

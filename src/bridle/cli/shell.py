@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 import click
 
-from bridle.cli.connection import connection_options, open_client
-from bridle.cli.hints import Given
+from bridle.cli.connection import Connection, connection_options
 from bridle.cli.shell_line import commands
 from bridle.cli.shell_session import Leave, Session
 
@@ -24,13 +23,7 @@ def command(
     endpoint: str,
     service: str | None,
     as_json: bool,
-    timeout: float,
-    user: str | None,
-    password_file: str | None,
-    token_file: str | None,
-    ca: str | None,
-    cert: str | None,
-    key: str | None,
+    connection: Connection,
 ) -> int:
     """Talk to a daemon, or to an agent and the services behind it.
 
@@ -44,17 +37,7 @@ def command(
       bridle shell http://127.0.0.1:8000 --service dhcp4
       echo version-get | bridle shell unix:/run/kea/kea4-ctrl-socket
     """
-    client = open_client(
-        endpoint,
-        timeout=timeout,
-        user=user,
-        password_file=password_file,
-        token_file=token_file,
-        ca=ca,
-        cert=cert,
-        key=key,
-    )
-    given = Given(bool(user), token_file is not None, bool(ca or cert), bool(cert))
+    client, given = connection.open(endpoint), connection.given
     with client:
         session = Session(client, service=service, as_json=as_json, given=given)
         if sys.stdin.isatty():

@@ -49,7 +49,7 @@ class Session:
         *,
         service: str | None = None,
         as_json: bool = False,
-        given: Given = Given(),  # noqa: B008 - it is frozen
+        given: Given,
     ) -> None:
         self.client = client
         self._given = given
