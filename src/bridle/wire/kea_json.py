@@ -35,6 +35,8 @@ def encode(value: JSON | Raw) -> bytes:
     """
     if type(value) is str:
         return _json(value).replace(b"\x7f", rb"\u007f")
+    if type(value) is Raw:
+        return bytes(value)
     parts: list[bytes] = []
     try:
         _write(value, parts)
