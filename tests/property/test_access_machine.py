@@ -39,6 +39,9 @@ ATTEMPTS = 5
 SECONDS = 60.0
 """How long an answer may take on a machine that others use as well."""
 ME = os.getuid()
+MINE = os.getgid()
+STRANGE = next(group for group in range(4242, 5000) if group not in {MINE, *os.getgroups()})
+"""A group that nobody here is in."""
 PASSWORDS = {"ann": "a", "bob": "b"}
 SERVICES = {"dhcp4": "unix", "d2": "http", "kam": "binrpc+unix", "bng": "bngblaster+unix", "txt": "fifo+unix"}
 KEA_SERVICES = ("dhcp4", "d2")
@@ -113,8 +116,8 @@ class Sender(NamedTuple):
         return self.transport in ("unix", "unixd")
 
 
-def role_name(assign: Sequence[Any], sender: Sender, service: str) -> str:
-    """The role that is assigned, looked up as plainly as can be."""
+def role_name(assign: Sequence[Any], sender: Sender, service: str) -> str | None:
+    """The role that is assigned, looked up as plainly as can be; None where that cannot be told."""
     for one in assign:
         if one == "basic-authentication":
             if sender.user:
@@ -122,7 +125,9 @@ def role_name(assign: Sequence[Any], sender: Sender, service: str) -> str:
             continue
         if "services" in one and service not in one["services"]:
             continue
-        if ("unix-user" in one and sender.local) or (
+        if one.get("unix-group") == STRANGE and sender.transport == "unixd":
+            return None  # with a datagram the kernel tells the first group alone
+        if (("unix-user" in one or one.get("unix-group") == MINE) and sender.local) or (
             "remote-address" in one and sender.transport in ("http", "tcp", "udp")
         ):
             return str(one["role"])
@@ -132,6 +137,8 @@ def role_name(assign: Sequence[Any], sender: Sender, service: str) -> str:
 def allowed(access: dict[str, Any], sender: Sender, service: str, name: str, body: Mapping[str, Any]) -> bool:
     """Whether a configuration lets somebody run a command."""
     assigned = role_name(access["assign"], sender, service)
+    if assigned is None:
+        return False
     known = {one["name"]: one for one in access["roles"]}
     role = known.get(assigned, access.get("unknown-role")) if assigned else access.get("default-role")
     if role is None:
@@ -148,6 +155,10 @@ assignments = st.permutations(
     [
         st.fixed_dictionaries(
             {"unix-user": st.just(ME), "role": local_roles}, optional={"services": some_services}
+        ),
+        st.fixed_dictionaries(
+            {"unix-group": st.sampled_from([MINE, STRANGE]), "role": local_roles},
+            optional={"services": some_services},
         ),
         st.just("basic-authentication"),
         st.fixed_dictionaries(
