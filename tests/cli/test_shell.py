@@ -19,6 +19,7 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import to_plain_text
 
+from bridle.cli.hints import Given
 from bridle.cli.shell import command
 from bridle.cli.shell_catalogue import describe, shown
 from bridle.cli.shell_completion import ShellCompleter, hint
@@ -136,7 +137,7 @@ HELP: dict[str, kea.JSON] = {
 @pytest.fixture
 def session() -> Session:
     """One that knows :data:`HELP`, and whose daemon is not there."""
-    session = Session(connect("http://127.0.0.1:9"))
+    session = Session(connect("http://127.0.0.1:9"), given=Given())
     session.catalogue = {name: describe(name, value) for name, value in HELP.items()}
     session.services = ["d2", "dhcp4"]
     return session
